@@ -1,0 +1,131 @@
+"""The contract every aggregator obeys: a matrix, a cohort and a state in, one update and a state out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+import torch
+from hauberk.strategies.layout import Layout
+from torch import Tensor
+
+# What a rule wants back next round: tensors, numbers, strings, and lists and dicts of those, keyed by str,
+# so that it travels through safetensors and JSON.
+State = dict[str, Any]
+
+
+class TooFewClientsError(ValueError):
+    """A rule cannot work with this many clients; the message names the rule and the numbers."""
+
+
+@dataclass(frozen=True, eq=False)
+class Aggregation:
+    """What one aggregation produced.
+
+    Attributes:
+        update: the aggregated update, shape [n_params].
+        weight: how much each client counted, shape [n_clients], sums to 1; None where that has no meaning.
+        state: what the rule wants back next round; None when it remembers nothing.
+        report: scalars worth logging, by name.
+    """
+
+    update: Tensor
+    weight: Tensor | None = None
+    state: State | None = None
+    report: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Cohort:
+    """What a rule may know beside the rows; every field may be left out.
+
+    Attributes:
+        client_ids: who sent each row, stable across rounds; without them row k is client k.
+        n_examples: how many examples each client claims; a claim, never trusted by default.
+        parameters: the global vector the updates start from, shape [n_params].
+        layout: name, shape and place of each tensor in a row.
+        root_update: the server's own update on its trusted data, shape [n_params].
+        logits: maps a parameter vector [n_params] to model outputs, for rules that look at behaviour.
+        round: the round's number.
+        rng: where noise comes from; by default a generator seeded by ``round``.
+    """
+
+    client_ids: tuple[int, ...] | None = None
+    n_examples: tuple[float, ...] | None = None
+    parameters: Tensor | None = None
+    layout: Layout | None = None
+    root_update: Tensor | None = None
+    logits: Callable[[Tensor], Tensor] | None = None
+    round: int = 0
+    rng: torch.Generator = None  # type: ignore[assignment]  # filled below: it depends on `round`
+
+    def __post_init__(self) -> None:
+        if self.rng is None:
+            object.__setattr__(self, "rng", torch.Generator().manual_seed(self.round))
+
+    def ids(self, n_clients: int) -> tuple[int, ...]:
+        """Returns one distinct id for each of ``n_clients`` rows.
+
+        Raises:
+            ValueError: if the cohort's ids are not as many as the rows, or one comes twice.
+        """
+        ids = range(n_clients) if self.client_ids is None else self.client_ids
+        if len(ids) != n_clients or len(set(ids)) != n_clients:
+            raise ValueError(
+                f"The cohort needs one distinct client id for each row, got {len(set(ids))} distinct ids"
+                f" in {len(ids)} for {n_clients} rows."
+            )
+        return tuple(ids)
+
+
+@runtime_checkable
+class Aggregator(Protocol):
+    """Maps client updates [n_clients, n_params] to one update [n_params]."""
+
+    def __call__(
+        self, updates: Tensor, *, cohort: Cohort | None = None, state: State | None = None
+    ) -> Aggregation:
+        """Aggregates ``updates``; ``state`` is what the last call returned."""
+        ...
+
+
+class Rule:
+    """What the package's own aggregators share: they say what they need and whom they can withstand.
+
+    A rule from elsewhere need not inherit from it: a callable of the ``Aggregator`` shape will do, and
+    ``check`` and ``needs_of`` fill in what it does not say.
+
+    Attributes:
+        needs: the fields of ``Cohort`` the rule cannot do without.
+        streams: whether it reads its rows only through ``columns``, so that mixed rows need no matrix.
+    """
+
+    needs: ClassVar[frozenset[str]] = frozenset()
+    streams: ClassVar[bool] = True
+
+    def check(self, n_clients: int) -> None:
+        """Raises TooFewClientsError if the rule cannot work with ``n_clients``."""
+        if n_clients < 1:
+            raise TooFewClientsError(
+                f"{type(self).__name__} needs n_clients >= 1, got n_clients={n_clients}."
+            )
+
+
+def check(aggregate: Aggregator, n_clients: int) -> None:
+    """Raises TooFewClientsError if ``aggregate`` says that it cannot work with ``n_clients``."""
+    getattr(aggregate, "check", Rule().check)(n_clients)
+
+
+def needs_of(aggregate: Aggregator) -> frozenset[str]:
+    """Returns the fields of ``Cohort`` that ``aggregate`` cannot do without."""
+    return frozenset(getattr(aggregate, "needs", ()))
+
+
+def check_krum(rule: object, n_malicious: int, n_clients: int) -> None:
+    """Raises TooFewClientsError unless each client keeps a neighbour: 0 <= f and 2f + 2 < n_clients."""
+    if not 0 <= 2 * n_malicious < n_clients - 2:
+        raise TooFewClientsError(
+            f"{type(rule).__name__} needs 0 <= f and 2f + 2 < n_clients,"
+            f" got f={n_malicious} and n_clients={n_clients}."
+        )

@@ -1,0 +1,122 @@
+"""The guard in front of every aggregator: a reply becomes a row only if nothing about it is odd.
+
+Each function says why a reply is refused in one line, or None; nothing here raises for what a client sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any
+
+import numpy as np
+import torch
+from hauberk.strategies.layout import Layout, Slot
+from torch import Tensor
+
+_SPARE_BYTES = 1 << 20
+_MAX_TEXT = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guard:
+    """Refuses odd replies.
+
+    Args:
+        max_examples: the largest example count a client may claim.
+        max_norm: the largest Euclidean norm of an update, or None for no limit. A robust rule sees to huge
+            rows itself; a limit helps a mean.
+        max_size: how many times the bytes of the layout a reply may hold, integer buffers included.
+    """
+
+    max_examples: float = 1e7
+    max_norm: float | None = None
+    max_size: float = 2.0
+
+    def __post_init__(self) -> None:
+        for name in ("max_examples", "max_norm", "max_size"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"Guard.{name} must be > 0, got {value}.")
+
+    def structure(
+        self, arrays: Mapping[str, Any] | None, n_examples: float, error: str | None, layout: Layout
+    ) -> str | None:
+        """Returns why a reply is refused by its form, or None."""
+        if error is not None:
+            return f"error reply: {brief(error)}"
+        if not isinstance(arrays, Mapping):
+            return "the reply holds no tensors"
+        return (
+            self._examples(n_examples)
+            or _first(_odd_name(name, array, layout) for name, array in arrays.items())
+            or _first(_odd_tensor(slot, arrays.get(slot.name)) for slot in layout)
+            or self._oversized(arrays, layout)
+        )
+
+    def row(self, row: Tensor, layout: Layout) -> str | None:
+        """Returns why an update, shape [n_params], is refused by its values, or None."""
+        if row.numel() and not all(torch.isfinite(end) for end in torch.aminmax(row)):
+            return _first(_not_finite(slot, row[slot.slice]) for slot in layout)
+        if self.max_norm is not None:
+            norm = float(row.double().norm())
+            if norm > self.max_norm:
+                return f"the update has norm {norm:.6g}, the limit is {self.max_norm:.6g}"
+        return None
+
+    def _examples(self, n_examples: float) -> str | None:
+        if isinstance(n_examples, bool) or not isinstance(n_examples, int | float | np.number):
+            return f"the example count is a {type(n_examples).__name__}, not a number"
+        if not isfinite(n_examples) or not 0 < n_examples <= self.max_examples:
+            return (
+                f"it claims {n_examples:g} examples, allowed are more than 0, at most {self.max_examples:g}"
+            )
+        return None
+
+    def _oversized(self, arrays: Mapping[str, Any], layout: Layout) -> str | None:
+        got = sum(array.nbytes for array in arrays.values())
+        due = sum((slot.stop - slot.start) * np.dtype(slot.dtype).itemsize for slot in layout)
+        if got > self.max_size * due + _SPARE_BYTES:
+            return f"the reply is oversized: {got} bytes where {due} are due"
+        return None
+
+
+def brief(text: object) -> str:
+    """Returns ``text`` as one printable line of at most 200 characters: it may come from a liar."""
+    line = " ".join(str(text)[: 4 * _MAX_TEXT].split())
+    line = "".join(char if char.isprintable() else "?" for char in line)
+    return line if len(line) <= _MAX_TEXT else f"{line[:_MAX_TEXT]}..."
+
+
+def _first(reasons: Iterable[str | None]) -> str | None:
+    return next((reason for reason in reasons if reason is not None), None)
+
+
+def _odd_name(name: object, array: object, layout: Layout) -> str | None:
+    if not isinstance(name, str) or not isinstance(array, np.ndarray):
+        return f"tensor {_quoted(name)} is a {type(array).__name__}, not an array"
+    known = any(slot.name == name for slot in layout)
+    # Integer buffers (counters, masks) pass by themselves: they have no place in a row.
+    if not known and array.dtype.kind not in "biu":
+        return f"unknown tensor {_quoted(name)}"
+    return None
+
+
+def _odd_tensor(slot: Slot, array: np.ndarray | None) -> str | None:
+    if array is None:
+        return f"tensor {_quoted(slot.name)} is missing"
+    if array.shape != slot.shape:
+        return f"tensor {_quoted(slot.name)} has shape {array.shape}, expected {slot.shape}"
+    if str(array.dtype) != slot.dtype:
+        return f"tensor {_quoted(slot.name)} has dtype {array.dtype}, expected {slot.dtype}"
+    return None
+
+
+def _not_finite(slot: Slot, part: Tensor) -> str | None:
+    n_bad = int((~torch.isfinite(part)).sum())
+    return f"tensor {_quoted(slot.name)} holds {n_bad} values that are NaN or infinite" if n_bad else None
+
+
+def _quoted(name: object) -> str:
+    return f"'{brief(name)}'"

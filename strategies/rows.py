@@ -1,0 +1,121 @@
+"""Turns replies into rows, once, for everyone: the guard, then one matrix ordered by client id."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from hauberk.strategies.guard import Guard
+from hauberk.strategies.layout import Layout, layout_of
+from torch import Tensor
+
+__all__ = ["Collected", "Layout", "Reply", "Rows", "layout_of"]
+
+
+@dataclass(frozen=True, eq=False)
+class Reply:
+    """What came back from one client: its weights by name, or an error."""
+
+    client_id: int
+    arrays: Mapping[str, np.ndarray] | None
+    n_examples: float = 1
+    error: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Collected:
+    """The rows of a round.
+
+    Attributes:
+        updates: accepted updates, shape [n_clients, n_params]; a view of the one matrix.
+        client_ids: who sent each row, ascending.
+        n_examples: how many examples each claims.
+        refused: why, by client id; a client with two replies is also here, though its first one may count.
+    """
+
+    updates: Tensor
+    client_ids: tuple[int, ...]
+    n_examples: tuple[float, ...]
+    refused: dict[int, str]
+
+
+class Rows:
+    """One preallocated matrix [n_asked, n_params] that replies are written into as they come.
+
+    Args:
+        asked: the clients a reply is due from.
+        layout: the tensors of a reply.
+        parameters: the global vector that was sent, shape [n_params]; a row is a reply minus it.
+        guard: what refuses odd replies.
+
+    Raises:
+        ValueError: if a client is asked twice, or ``parameters`` does not fit ``layout``.
+    """
+
+    def __init__(
+        self, asked: Sequence[int], layout: Layout, parameters: Tensor, guard: Guard | None = None
+    ) -> None:
+        if len(set(asked)) != len(asked):
+            raise ValueError(f"Each client is asked once, got {len(asked)} ids, {len(set(asked))} distinct.")
+        if parameters.shape != (layout.n_params,):
+            raise ValueError(
+                f"The parameters have shape {tuple(parameters.shape)}, the layout needs ({layout.n_params},)."
+            )
+        self._index = {client_id: row for row, client_id in enumerate(sorted(asked))}
+        self._layout = layout
+        self._parameters = parameters.detach().cpu().numpy()
+        self._guard = guard or Guard()
+        self._matrix = torch.empty(len(asked), layout.n_params, dtype=torch.float32)
+        self._n_examples: dict[int, float] = {}
+        self._refused: dict[int, str] = {}
+
+    @property
+    def accepted(self) -> tuple[int, ...]:
+        """Returns the clients whose replies have the right form so far, ascending."""
+        return tuple(sorted(self._n_examples))
+
+    def add(self, reply: Reply) -> None:
+        """Writes ``reply`` minus the parameters into its row, or remembers why it is refused."""
+        reason = self._reason(reply)
+        if reason is not None:
+            self._refused[reply.client_id] = reason
+            return
+        assert reply.arrays is not None  # the guard has seen to it
+        self._n_examples[reply.client_id] = float(reply.n_examples)
+        row = self.row(reply.client_id).numpy()
+        with np.errstate(over="ignore", invalid="ignore"):  # close() refuses what is not finite, by name
+            for slot in self._layout:
+                values = reply.arrays[slot.name].reshape(-1)
+                np.subtract(values, self._parameters[slot.slice], out=row[slot.slice], casting="same_kind")
+
+    def row(self, client_id: int) -> Tensor:
+        """Returns the row of an asked client, shape [n_params], as a view; raises KeyError for others."""
+        return self._matrix[self._index[client_id]]
+
+    def close(self) -> Collected:
+        """Refuses the silent and the rows that are not finite; moves the others together in place."""
+        kept: list[int] = []
+        for client_id, row in self._index.items():
+            if client_id not in self._n_examples:
+                self._refused.setdefault(client_id, "no reply")
+            elif reason := self._guard.row(self._matrix[row], self._layout):
+                self._refused[client_id] = reason
+            else:
+                if row != len(kept):
+                    self._matrix[len(kept)].copy_(self._matrix[row])
+                kept.append(client_id)
+        n_examples = tuple(self._n_examples[client_id] for client_id in kept)
+        return Collected(
+            self._matrix[: len(kept)], tuple(kept), n_examples, dict(sorted(self._refused.items()))
+        )
+
+    def _reason(self, reply: Reply) -> str | None:
+        if reply.client_id not in self._index:
+            return "a reply from a client that was not asked"
+        if reply.client_id in self._n_examples:
+            return "a second reply; the first one counts"
+        if reply.client_id in self._refused:
+            return f"{self._refused[reply.client_id]}; then a second reply"
+        return self._guard.structure(reply.arrays, reply.n_examples, reply.error, self._layout)
