@@ -26,8 +26,8 @@ def integer(seed: int, *key: int | str) -> int:
 def generator(seed: int, *key: int | str) -> torch.Generator:
     """Returns a fresh CPU generator for ``seed`` and ``key``: the same key, the same stream, anywhere.
 
-    Torch's CPU generator keeps the low 32 bits of its seed, so among 10,000 streams two may coincide (one chance
-    in a hundred): harmless for shuffles and dropout, no basis for cryptography.
+    Torch's CPU generator keeps the low 32 bits of its seed, so among 10,000 streams two may coincide (one
+    chance in a hundred): harmless for shuffles and dropout, no basis for cryptography.
     """
     return torch.Generator().manual_seed(integer(seed, *key))
 

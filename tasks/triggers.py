@@ -1,7 +1,7 @@
 """Putting words and sentences into a text: what the textual attacks share.
 
-Source: the word attacks of Kurita et al., ACL 2020, and the sentence attack of Dai et al., 2019; a text is split
-at its spaces, and every gap between two words, the start and the end included, is equally likely.
+Source: the word attacks of Kurita et al., ACL 2020, and the sentence attack of Dai et al., 2019; a text is
+split at its spaces, and every gap between two words, the start and the end included, is equally likely.
 """
 
 from __future__ import annotations

@@ -1,0 +1,92 @@
+"""TextCNN: filters over three to five words, and the strongest answer of each.
+
+Source: Kim, "Convolutional Neural Networks for Sentence Classification", EMNLP 2014, eq. (2)-(4).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from hauberk.tasks.batches import SHORTEST, Batch
+from hauberk.tasks.errors import UserError
+from hauberk.tasks.models.base import TextModel
+from hauberk.tasks.seeds import seeded
+from hauberk.tasks.tokenizer import WordPiece
+from torch import Tensor, nn
+
+
+class TextCNNModel(TextModel):
+    """The network; see ``TextCNN`` for its settings."""
+
+    def __init__(self, config: TextCNN, vocabulary_size: int, n_classes: int):
+        super().__init__()
+        dim, n = config.embedding_dim, config.n_filters
+        self.words = nn.Embedding(vocabulary_size, dim, padding_idx=0)
+        self.filters = nn.ModuleList(nn.Linear(width * dim, n) for width in config.widths)
+        self.dropout = nn.Dropout(config.dropout)
+        self.classifier = nn.Linear(n * len(config.widths), n_classes)
+        self.widths = config.widths
+
+    @property
+    def embedding(self) -> nn.Embedding:
+        """The word table, one row for each token of the vocabulary."""
+        return self.words
+
+    def layers(self, batch: Batch) -> list[Tensor]:
+        """Returns one layer, [b, L, h]: each filter's answer at the word where its window starts, or 0."""
+        embedded = self.words(batch.tokens)
+        return [torch.cat([self._answers(embedded, batch, i) for i in range(len(self.widths))], dim=2)]
+
+    def features(self, hidden: Tensor, batch: Batch) -> Tensor:
+        """Returns each filter's strongest answer, [b, h]."""
+        return hidden.amax(dim=1)
+
+    def head(self, hidden: Tensor, batch: Batch) -> Tensor:
+        """Returns the logits, [b, n_classes]."""
+        return self.classifier(self.dropout(self.features(hidden, batch)))
+
+    def _answers(self, embedded: Tensor, batch: Batch, which: int) -> Tensor:
+        width, (b, length, dim) = self.widths[which], embedded.shape
+        windows = embedded.unfold(1, width, 1).transpose(2, 3).reshape(b, length - width + 1, width * dim)
+        answers = self.filters[which](windows).relu() * inside(batch.mask, width)[:, :, None]
+        return nn.functional.pad(answers, (0, 0, 0, width - 1))
+
+
+def inside(mask: Tensor, width: int) -> Tensor:
+    """Returns which windows hold real tokens only, bool [b, L - width + 1]; the first always counts."""
+    whole = mask[:, width - 1 :].clone()
+    whole[:, 0] = True
+    return whole
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextCNN:
+    """Kim's network over WordPieces.
+
+    Args:
+        embedding_dim: width of a word vector.
+        n_filters: filters of each width.
+        widths: window widths in tokens, at most 5.
+        dropout: share of the pooled answers dropped in training.
+    """
+
+    embedding_dim: int = 100
+    n_filters: int = 100
+    widths: tuple[int, ...] = (3, 4, 5)
+    dropout: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Refuses what no batch could hold."""
+        object.__setattr__(self, "widths", tuple(self.widths))
+        if not self.widths or not all(1 <= width <= SHORTEST for width in self.widths):
+            raise UserError(f"text_cnn's widths must lie between 1 and {SHORTEST} tokens, got {self.widths}.")
+
+    def tokenizer(self) -> WordPiece:
+        """Returns the embedded WordPiece, without [CLS] and [SEP] around a text."""
+        return WordPiece()
+
+    def build(self, n_classes: int, rng: torch.Generator) -> TextCNNModel:
+        """Returns a network whose word vectors start from N(0, 1)."""
+        with seeded(rng):
+            return TextCNNModel(self, self.tokenizer().vocabulary_size, n_classes)

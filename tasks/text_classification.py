@@ -1,0 +1,82 @@
+"""Text classification: a data set, a model, and how texts become numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from hauberk.tasks.encoding import Encoded
+from hauberk.tasks.errors import UserError
+from hauberk.tasks.examples import Example, RawSplits, Splits, labels_of
+from hauberk.tasks.models.base import ModelConfig, TextModel
+from hauberk.tasks.seeds import generator
+
+
+class Dataset(Protocol):
+    """A data set's settings: what DATASETS holds."""
+
+    def load(self) -> RawSplits:
+        """Returns all of its examples, the same at every call."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextClassification:
+    """A text classification task.
+
+    Args:
+        dataset: where the texts come from.
+        model: what learns them.
+        max_length: tokens kept of a text.
+        validation: share of the training data held back where the data set has no validation part.
+    """
+
+    dataset: Dataset
+    model: ModelConfig
+    max_length: int = 64
+    validation: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Refuses settings outside their range."""
+        if self.max_length < 5:
+            raise UserError(f"task.max_length must be at least 5 tokens, got {self.max_length}.")
+        if not 0 <= self.validation < 1:
+            raise UserError(f"task.validation must be a share in [0, 1), got {self.validation}.")
+
+    def splits(self, seed: int) -> Splits:
+        """Loads the data; only a held-back validation part depends on ``seed``.
+
+        Raises:
+            UserError: if a part is missing, unreadable or empty, or its labels are not classes.
+        """
+        raw = self.dataset.load()
+        train, validation = raw.train, raw.validation
+        if validation is None:
+            train, validation = held_back(raw.train, self.validation, generator(seed, "validation"))
+        return Splits(train=train, validation=validation, test=raw.test, labels=raw.labels)
+
+    def encode(self, examples: Sequence[Example]) -> Encoded:
+        """Returns the examples as token ids with their labels and indices."""
+        seconds = [example.second for example in examples]
+        encoded = self.model.tokenizer().encode(
+            [example.text for example in examples], seconds if any(seconds) else None, self.max_length
+        )
+        index = torch.tensor([example.index for example in examples], dtype=torch.int64).numpy()
+        return encoded.labelled(labels_of(examples), index)
+
+    def build(self, n_classes: int, seed: int) -> TextModel:
+        """Returns a new model; its initial weights are a function of the settings and ``seed`` alone."""
+        return self.model.build(n_classes, generator(seed, "model"))
+
+
+def held_back(
+    examples: tuple[Example, ...], share: float, rng: torch.Generator
+) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
+    """Returns the examples without, and the examples of, a random ``share``; both keep their order."""
+    n = round(share * len(examples))
+    if n == len(examples):
+        raise UserError(f"task.validation = {share} leaves none of {len(examples)} training examples.")
+    chosen = set(torch.randperm(len(examples), generator=rng)[:n].tolist())
+    kept = tuple(example for row, example in enumerate(examples) if row not in chosen)
+    return kept, tuple(examples[row] for row in sorted(chosen))
