@@ -1,0 +1,41 @@
+"""Forge, the third kind of attack: colluders agree on what to send after they have trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from hauberk.attacks.knowledge import BENIGN_UPDATES
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Collusion:
+    """What m colluders of one round have before them; a Forge reads only what its ``knowledge`` allows.
+
+    Attributes:
+        own: the updates they trained, [m, d].
+        benign: the updates of the honest clients of this round, [n_b, d].
+        parameters: the global parameters that all updates start from, [d].
+        aggregate: the server's rule, all rows [n, d] -> one update [d]; ``None`` where it is not known.
+        round: the round, from 1.
+    """
+
+    own: Tensor
+    benign: Tensor
+    parameters: Tensor
+    aggregate: Callable[[Tensor], Tensor] | None = None
+    round: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forge:
+    """Makes the colluders' rows from what they trained, before the guard sees them."""
+
+    knowledge: ClassVar[str] = BENIGN_UPDATES
+
+    def __call__(self, collusion: Collusion, rng: torch.Generator) -> Tensor:
+        """Returns the rows to send, a new tensor [m, d]; what was given is left alone."""
+        raise NotImplementedError(f"{type(self).__name__} does not say what to send.")

@@ -1,0 +1,19 @@
+"""What an attacker must know for its attack, from the least to the most; every record carries the label."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+OWN_DATA = "own data"
+BENIGN_UPDATES = "benign updates"
+THE_RULE = "the rule"
+KNOWLEDGE = (OWN_DATA, BENIGN_UPDATES, THE_RULE)
+
+
+def strongest(labels: Iterable[str]) -> str:
+    """Returns the label that assumes the most; without any, an attacker has its own data.
+
+    Raises:
+        ValueError: if a label is none of ``KNOWLEDGE``.
+    """
+    return KNOWLEDGE[max((KNOWLEDGE.index(label) for label in labels), default=0)]

@@ -1,0 +1,80 @@
+"""Tamper, the second kind of attack: a client lies by how it trains and by what it makes of the result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+import torch
+from hauberk.attacks.knowledge import OWN_DATA
+from hauberk.attacks.poison import Poison, Scene
+from hauberk.tasks.batches import Batch
+from hauberk.tasks.encoding import Encoded
+from hauberk.tasks.errors import UserError
+from hauberk.tasks.examples import Example
+from torch import Tensor, nn
+
+
+class TrainingSession(Protocol):
+    """What a Tamper sees of one client's round; ``hauberk.clients.session.Session`` is the real one."""
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    batches: Callable[[int], Iterator[Batch]]  # epoch -> shuffled batches of ``data``
+    loss: Callable[[nn.Module, Batch], Tensor]
+    reference: dict[str, Tensor]  # the parameters received
+    rng: torch.Generator
+    state: dict[str, Any]  # comes back in this client's next round
+    scratch: dict[str, Any]  # gone after this round
+    device: str
+    round: int
+    n_clients: int  # in this round
+    n_attackers: int  # in this round, this client included
+    data: Encoded  # what the honest loop trains on; poisoned where the attack has a poison
+    examples: Sequence[Example]  # this client's own, clean
+    poison: Poison | None
+    scene: Scene | None
+
+    def encode(self, examples: Sequence[Example]) -> Encoded:
+        """Returns examples as the task tokenises them."""
+
+    def train(self) -> dict[str, float]:
+        """Runs the honest loop and returns its report."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tamper:
+    """Trains, and changes what is sent; by default neither.
+
+    Attributes:
+        needs: attributes that the model must have, such as "embedding" or "layers".
+        whole_table: ``False`` promises that, beside the honest loop, training reads nothing of the word
+            embeddings: then rows that no text of ``session.data`` uses may be left out while it trains.
+    """
+
+    knowledge: ClassVar[str] = OWN_DATA
+    needs: ClassVar[frozenset[str]] = frozenset()
+    whole_table: ClassVar[bool] = True
+
+    def train(self, session: TrainingSession) -> dict[str, float]:
+        """Trains ``session.model`` in place and returns scalars worth logging."""
+        return session.train()
+
+    def send(self, update: Tensor, session: TrainingSession) -> Tensor:
+        """Returns what to send in place of ``update``, float32 [d]; model and reference are whole here."""
+        return update
+
+    def check(self, model: nn.Module) -> list[str]:
+        """Returns warnings, one line each, before anything runs.
+
+        Raises:
+            UserError: if the model lacks what this attack works on.
+        """
+        for feature in sorted(self.needs):
+            if getattr(model, feature, None) is None:
+                raise UserError(
+                    f"attack.tamper: {type(self).__name__} needs a model with '{feature}', "
+                    f"and {type(model).__name__} has none"
+                )
+        return []
