@@ -1,0 +1,22 @@
+"""What is learned: data, how it is dealt to clients, models and metrics. It knows of no federation."""
+
+from hauberk.tasks.datasets import DATASETS
+from hauberk.tasks.errors import UserError
+from hauberk.tasks.examples import Example, Splits
+from hauberk.tasks.models import MODELS
+from hauberk.tasks.partitions import PARTITIONS, partition
+from hauberk.tasks.text_classification import TextClassification
+
+TASKS: dict[str, type] = {"text_classification": TextClassification}
+
+__all__ = [
+    "DATASETS",
+    "MODELS",
+    "PARTITIONS",
+    "TASKS",
+    "Example",
+    "Splits",
+    "TextClassification",
+    "UserError",
+    "partition",
+]

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from hauberk.tasks.encoding import Encoded
 from torch import Tensor
+
+from hauberk.tasks.encoding import Encoded
 
 CHUNK = 50  # batches that are sorted by length together
 SHORTEST = 5  # tokens: the widest filter of text_cnn must fit

@@ -10,11 +10,12 @@ from contextlib import AbstractContextManager
 
 import numpy as np
 import torch
+from torch import Tensor
+
 from hauberk.tasks.batches import evaluation_batches
 from hauberk.tasks.encoding import Encoded
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.models.base import TextModel
-from torch import Tensor
 
 PRECISIONS = ("float32", "bfloat16")
 

@@ -1,7 +1,7 @@
 """Which client holds which rows: flwr-datasets' partitioners over rows that the seed has permuted.
 
-The permutation is ours, since flwr-datasets' own IidPartitioner cuts the rows as they come and class-sorted data
-would give clients of one class. Everything else about the cut is theirs.
+The permutation is ours, since flwr-datasets' own IidPartitioner cuts the rows as they come and class-sorted
+data would give clients of one class. Everything else about the cut is theirs.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
+
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.seeds import generator, integer
 
@@ -186,7 +187,7 @@ def partition(labels: np.ndarray, n_clients: int, config: Partition, seed: int) 
     """Deals the rows of ``labels`` [n] to clients; returns the rows of each, int64, no row twice.
 
     Raises:
-        UserError: if there are more clients than rows, the library refuses the setting, or a client gets nothing.
+        UserError: if there are more clients than rows, the library refuses the setting, or a client gets none.
     """
     if n_clients > len(labels):
         raise UserError(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
+
 from hauberk.tasks.encoding import Encoded
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.examples import Example, RawSplits, Splits, labels_of

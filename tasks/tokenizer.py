@@ -61,8 +61,8 @@ class WordPiece:
     """The embedded, lower-casing WordPiece of BERT.
 
     Args:
-        specials: whether a text is framed by [CLS] and [SEP], as BERT wants it; otherwise only the two texts of
-            a pair are parted by a [SEP].
+        specials: whether a text is framed by [CLS] and [SEP], as BERT wants it; otherwise only the two texts
+            of a pair are parted by a [SEP].
     """
 
     specials: bool = False

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+
 from hauberk.tasks.errors import UserError
 
 POSITIONS = ("random", "start", "end")

@@ -10,9 +10,10 @@ from abc import ABC, abstractmethod
 from typing import ClassVar, Protocol
 
 import torch
+from torch import Tensor, nn
+
 from hauberk.tasks.batches import Batch
 from hauberk.tasks.tokenizer import Tokenizer
-from torch import Tensor, nn
 
 
 class TextModel(nn.Module, ABC):

@@ -8,12 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor, nn
+
 from hauberk.tasks.batches import SHORTEST, Batch
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.models.base import TextModel
 from hauberk.tasks.seeds import seeded
 from hauberk.tasks.tokenizer import WordPiece
-from torch import Tensor, nn
 
 
 class TextCNNModel(TextModel):
