@@ -1,0 +1,24 @@
+"""What a user asks for: `run` a spec in Python; on the command line ``hauberk run``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .runner import Result, run
+    from .spec import Spec
+
+__all__ = ["Result", "Spec", "run"]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports on first use: the command line shows its help without waiting for torch."""
+    if name in ("run", "Result"):
+        from . import runner
+
+        return getattr(runner, name)
+    if name == "Spec":
+        from .spec import Spec
+
+        return Spec
+    raise AttributeError(name)

@@ -1,0 +1,39 @@
+PYTHON ?= python3
+BIN := .venv/bin
+DEMO := runs/demo
+
+.PHONY: help demo test lint types clean
+
+help:  ## show this help
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+
+demo: .venv/offline  ## ten clients, one liar: FedAvg lets the backdoor in, Dim-Krum keeps it out
+	@$(BIN)/hauberk run experiments/quickstart.toml --set aggregator.name=fedavg --out $(DEMO)/fedavg
+	@$(BIN)/hauberk run experiments/quickstart.toml --out $(DEMO)/dim_krum
+	@$(BIN)/hauberk compare $(DEMO)/fedavg $(DEMO)/dim_krum --plot $(DEMO)/comparison.png
+
+test: .venv/dev  ## run the whole default test suite
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
+lint: .venv/dev types  ## run the linters: ruff, mypy, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	MYPYPATH=.types $(BIN)/mypy -p hauberk
+	$(BIN)/lint-imports
+
+types:  # mypy needs the packages under their installed names
+	@mkdir -p .types/hauberk
+	@for folder in tasks strategies attacks clients server experiments; do ln -sfn ../../$$folder .types/hauberk/$$folder; done
+
+.venv/offline: pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[offline]'
+	@touch $@
+
+.venv/dev: pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@ .venv/offline
+
+clean:  ## remove the environment and the demo's runs
+	rm -rf .venv .types $(DEMO)

@@ -1,0 +1,130 @@
+"""The command line: ``hauberk run SPEC`` and what one does with a run."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+app = typer.Typer(
+    name="hauberk",
+    help="Which defence keeps a federated NLP model clean under which backdoor attack?",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+SpecPath = Annotated[Path, typer.Argument(metavar="SPEC", help="an experiment file (TOML)")]
+Changes = Annotated[list[str] | None, typer.Option("--set", metavar="a.b=value", help="change one value of the spec")]
+RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="the folder of a finished run")]
+
+
+@app.command()
+def run(
+    spec: SpecPath,
+    change: Changes = None,
+    out: Annotated[Path | None, typer.Option(help="the run's folder; default runs/<name>-<hash8>")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="go on from the last checkpoint")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="show nothing but errors")] = False,
+) -> None:
+    """Run one experiment and leave a folder with its records."""
+    from .runner import run as run_spec
+    from .screen import Terminal
+    from .spec import load
+    from .tables import show_summary
+
+    console = Console(quiet=quiet)
+    with Terminal(console) as screen:
+        result = run_spec(load(spec, change or []), out=out, resume=resume, screen=screen)
+    show_summary(console, result.summary, result.folder)
+
+
+@app.command()
+def plan(spec: SpecPath, change: Changes = None) -> None:
+    """Estimate a run's minutes and peak memory from one batch, before anything starts."""
+    from .plan import estimate
+    from .spec import load
+
+    Console().print(estimate(load(spec, change or [])), highlight=False)
+
+
+@app.command()
+def export(
+    run_folder: RunPath,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="where to write the model")],
+) -> None:
+    """Write a finished run's model: a Hugging Face folder, or safetensors with the label map."""
+    from .export import export_model
+
+    Console().print(export_model(run_folder, folder), highlight=False)
+
+
+@app.command(name="list")
+def list_names(
+    kind: Annotated[str | None, typer.Argument(help="aggregators, attacks, datasets, models or plugins")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> None:
+    """List the names that a spec can use, with their parameters and defaults."""
+    from .tables import catalogue, show_catalogue
+
+    show_catalogue(Console(), catalogue(kind), as_json=as_json)
+
+
+@app.command()
+def compare(
+    run_folders: Annotated[list[Path], typer.Argument(metavar="RUN...", help="folders of finished runs")],
+    plot: Annotated[Path | None, typer.Option(help="draw the runs side by side into this PNG")] = None,
+) -> None:
+    """Show finished runs side by side."""
+    from .tables import show_runs
+
+    show_runs(Console(), run_folders, plot)
+
+
+def main() -> None:
+    """Runs the command line; a mistake is one line and exit code 2, a failed round 3, an interrupt 130."""
+    sys.exit(_main())
+
+
+def _main() -> int:
+    errors = Console(stderr=True)
+    try:
+        app(standalone_mode=False)
+    except Exception as error:
+        code, text = _explain(error)
+        errors.print(f"[red]hauberk:[/] {escape(text)}", highlight=False, soft_wrap=True)
+        return code
+    except KeyboardInterrupt:
+        errors.print("hauberk: interrupted", highlight=False)
+        return 130
+    return 0
+
+
+def _explain(error: Exception) -> tuple[int, str]:
+    """Returns the exit code and the words for an error that a user can do something about; others are raised on."""
+    import click
+
+    if isinstance(error, click.exceptions.Exit):
+        return error.exit_code, ""
+    if isinstance(error, click.ClickException):
+        return 2, error.format_message()
+    if isinstance(error, click.Abort):
+        return 130, "interrupted"
+    return _explain_run(error)
+
+
+def _explain_run(error: Exception) -> tuple[int, str]:
+    from hauberk.server.app import Stopped
+    from hauberk.server.rounds import RoundFailed
+    from hauberk.tasks.errors import UserError
+
+    if isinstance(error, UserError):
+        return 2, str(error)
+    if isinstance(error, RoundFailed):
+        return 3, str(error)
+    if isinstance(error, Stopped):
+        return 130, "stopped; --resume goes on from the last checkpoint"
+    raise error

@@ -1,0 +1,100 @@
+"""A component is a name and its parameters: from a table in a spec to the frozen dataclass that a package's table holds."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any, get_type_hints
+
+from pydantic import ConfigDict, Field, ValidationError, create_model
+
+from hauberk.tasks.errors import nearest
+
+Component = dict[str, Any]
+
+
+def normalise(raw: Any, table: Mapping[str, type], shared: Mapping[str, Any] | None = None) -> Component:
+    """Returns ``raw`` (a name, or a table with a ``name``) with its name first and every default filled in.
+
+    Args:
+        raw: what the user wrote.
+        table: the known names and their classes.
+        shared: parameters that are handed to the classes that know them and ignored by the others.
+
+    Raises:
+        ValueError: all mistakes, one a line, each as ``key: what is wrong``.
+    """
+    raw = {"name": raw} if isinstance(raw, str) else dict(raw)
+    name = raw.pop("name", None)
+    if not isinstance(name, str):
+        raise ValueError(f"name: missing; known: {', '.join(sorted(table))}")
+    if name not in table:
+        raise ValueError(f"name: unknown name {name!r}; {nearest(name, table)}")
+    given = {key: value for key, value in (shared or {}).items() if key in parameters_of(table[name])}
+    return {"name": name, **checked(table[name], {**given, **raw})}
+
+
+def build(component: Component, table: Mapping[str, type]) -> Any:
+    """Returns the instance that a normalised component describes."""
+    parameters = {key: value for key, value in component.items() if key != "name"}
+    return make(table[component["name"]], parameters)
+
+
+def parameters_of(cls: type) -> dict[str, Any]:
+    """Returns the parameters of a component's class with their types."""
+    hints = get_type_hints(cls)
+    return {f.name: hints[f.name] for f in dataclasses.fields(cls) if f.init}
+
+
+def checked(cls: type, raw: dict[str, Any]) -> dict[str, Any]:
+    """Returns the parameters with every default filled in, as plain TOML values; None where a default is None."""
+    instance = make(cls, raw)
+    return {key: plain(getattr(instance, key)) for key in parameters_of(cls)}
+
+
+def make(cls: type, raw: dict[str, Any]) -> Any:
+    """Constructs ``cls`` from raw values after checking names and types; raises ValueError with all mistakes."""
+    try:
+        values = _model(cls).model_validate_json(json.dumps(raw, default=str), strict=True)
+    except ValidationError as error:
+        raise ValueError("\n".join(mistakes(error, parameters_of(cls)))) from None
+    return cls(**{key: getattr(values, key) for key in values.model_fields_set})
+
+
+def mistakes(error: ValidationError, known: Mapping[str, Any]) -> list[str]:
+    """Returns one line a mistake, ``key: what is wrong``."""
+    lines = []
+    for item in error.errors():
+        key = ".".join(str(part) for part in item["loc"] if not str(part).startswith("function-"))
+        lines += [f"{key}: {message}" for message in _messages(item, known)]
+    return lines
+
+
+def _messages(item: Any, known: Mapping[str, Any]) -> list[str]:
+    if item["type"] == "extra_forbidden":
+        name = str(item["loc"][-1])
+        return [f"unknown key; {nearest(name, known)}"]
+    if item["type"] == "missing":
+        return ["required, but missing"]
+    return [f"{item['msg'][0].lower()}{item['msg'][1:]}, got {item['input']!r}"]
+
+
+def _model(cls: type) -> Any:
+    fields: dict[str, Any] = {}
+    for field in dataclasses.fields(cls):
+        if not field.init:
+            continue
+        has_default = field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
+        fields[field.name] = (parameters_of(cls)[field.name], Field(default=None) if has_default else Field())
+    config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+    return create_model(cls.__name__, __config__=config, **fields)
+
+
+def plain(value: Any) -> Any:
+    """Returns a value as TOML can hold it."""
+    if isinstance(value, tuple | list):
+        return [plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    return value

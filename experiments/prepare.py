@@ -1,0 +1,107 @@
+"""From a spec to everything a run needs: data, partitions, the server and what each worker is made from."""
+
+from __future__ import annotations
+
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from hauberk.attacks import Attack
+from hauberk.clients.client import Worker
+from hauberk.server.evaluation import prepare_evaluation
+from hauberk.server.rounds import Server
+from hauberk.server.state import ServerState
+from hauberk.strategies.rows import layout_of
+from hauberk.tasks.errors import UserError
+from hauberk.tasks.examples import Example
+from hauberk.tasks.parameters import flatten, state_of
+from hauberk.tasks.partitions import partition
+from hauberk.tasks.seeds import generator
+
+from .spec import Spec
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run before its first round.
+
+    Attributes:
+        worker: the keyword arguments of each process's `Worker`.
+        warnings: what the user should know before the run starts.
+    """
+
+    spec: Spec
+    server: Server
+    start: ServerState
+    labels: tuple[str, ...]
+    worker: dict[str, Any]
+    warnings: list[str] = field(default_factory=list)
+
+    def make_worker(self) -> Worker:
+        """Returns the worker of this process."""
+        return Worker(**self.worker)
+
+
+def prepare(spec: Spec, *, aggregator: Any = None, attack: Attack | None = None) -> Prepared:
+    """Loads the data and builds the model of ``spec``; ``aggregator`` and ``attack`` replace what it names.
+
+    Raises:
+        UserError: what the data show to be impossible: a missing file, a class that does not exist, an empty client.
+    """
+    torch.set_num_threads(spec.server.threads)
+    device = resolve_device(spec.device)
+    task, training = spec.build_task(), spec.build_training()
+    attack = (attack or spec.build_attack()) if spec.federation.n_malicious else None
+    splits = task.splits(spec.seed)
+    warnings = attack.check(len(splits.labels), task.tokenizer()) if attack else []
+    if spec.attack and not attack:
+        warnings.append("the spec has an attack, but federation.n_malicious = 0: nobody lies")
+    train, _ = draw_clean(splits.train, spec.server.clean.n_examples, spec.seed)
+    partitions = partition(
+        np.array([example.label for example in train]), spec.federation.n_clients, spec.federation.partition, spec.seed
+    )
+    model = task.build(len(splits.labels), spec.seed).to(device)
+    server = Server(
+        aggregate=aggregator or spec.build_aggregator(),
+        training=training,
+        evaluate=prepare_evaluation(task, splits.test, attack, spec.seed, training.precision, device),
+        model=model,
+        layout=layout_of(state_of(model)),
+        seed=spec.seed,
+        n_clients=spec.federation.n_clients,
+        cohort_size=spec.federation.cohort_size,
+        attack=attack,
+        n_malicious=spec.federation.n_malicious if attack else 0,
+    )
+    worker = {
+        "task": task, "seed": spec.seed, "n_classes": len(splits.labels), "examples": train,
+        "encoded": task.encode(train), "partitions": partitions, "attack": attack,
+        "n_malicious": server.n_malicious, "threads": spec.engine.threads_per_client, "device": device,
+    }  # fmt: skip
+    start = ServerState(0, flatten(state_of(model)).cpu())
+    return Prepared(spec, server, start, splits.labels, worker, warnings)
+
+
+def draw_clean(train: list[Example], n_examples: int, seed: int) -> tuple[list[Example], list[Example]]:
+    """Returns the clients' pool and the server's own clean examples, drawn apart from it."""
+    if n_examples >= len(train):
+        raise UserError(
+            f"server.clean.n_examples must leave data to the clients, got {n_examples} of {len(train)} training examples"
+        )
+    drawn = torch.randperm(len(train), generator=generator(seed, "clean"))[:n_examples].tolist()
+    chosen = set(drawn)
+    return [e for row, e in enumerate(train) if row not in chosen], [train[row] for row in drawn]
+
+
+def resolve_device(name: str) -> str:
+    """Returns the device that ``auto`` stands for here."""
+    if name != "auto":
+        return name
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+
+

@@ -1,0 +1,186 @@
+"""Runs one experiment: prepare, play its rounds on an engine, and leave a folder that says what happened."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import platform
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from hauberk.attacks import Attack
+from hauberk.clients.client import ClientReply
+from hauberk.server.rounds import Record, RoundFailed
+from hauberk.server.state import ServerState, model_sha256
+
+from . import spec as specs
+from .folder import RunFolder, line_of
+from .plots import draw_curves
+from .prepare import Prepared, prepare
+from .screen import Quiet, Screen
+from .spec import Spec
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished run: where it is and its summary."""
+
+    folder: Path
+    summary: dict[str, Any]
+
+
+def run(
+    spec: Spec | Mapping[str, Any] | str | Path,
+    *,
+    aggregator: Any = None,
+    attack: Attack | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    screen: Screen | None = None,
+) -> Result:
+    """Runs ``spec`` and returns its result; a run that is finished already is not run again.
+
+    Args:
+        spec: a spec, its tables, or the path of its file.
+        aggregator: a rule of your own, in place of the one that the spec names.
+        attack: an attack of your own, likewise.
+        out: the run's folder; default ``runs/<name>-<hash8>``.
+        resume: go on from the folder's last checkpoint.
+        screen: who shows the progress; default nobody.
+
+    Raises:
+        UserError: the spec, its data or the folder make the run impossible.
+        RoundFailed: a round had too few usable updates; the rounds before it are kept.
+        Stopped: the run was interrupted; its last checkpoint is kept.
+    """
+    spec, screen = _spec(spec), screen or Quiet()
+    spec_hash = _hash(spec, aggregator, attack)
+    folder = RunFolder(out or Path("runs") / f"{spec.name}-{spec_hash[:8]}", spec_hash)
+    if _finished(folder):
+        return Result(folder.path, folder.summary or {})
+    state = folder.open(spec, resume=resume)
+    screen.begin(spec, folder.path, state.round if state else 0)
+    with _stoppable() as stop, _engine(spec, stop) as engine:
+        prepared = prepare(spec, aggregator=aggregator, attack=attack)
+        screen.ready(prepared)
+        observer = _Observer(folder, screen)
+        try:
+            last = engine(prepared, state or prepared.start, observer)
+        except RoundFailed as error:
+            folder.record({"round": observer.round + 1, "failed": str(error), "refused": error.refused})
+            raise
+    summary = summarise(prepared, last, folder, spec_hash)
+    draw_curves(folder.path / "curves.png", folder.rounds(), f"{spec.name}: {spec.aggregator.name}")
+    folder.finish(summary)
+    return Result(folder.path, summary)
+
+
+def summarise(prepared: Prepared, last: ServerState, folder: RunFolder, spec_hash: str) -> dict[str, Any]:
+    """Returns what ``summary.json`` holds."""
+    spec, rounds = prepared.spec, folder.rounds()
+    names = ("accuracy", "macro_f1", "attack_success_rate", "attack_success_floor")
+    return {
+        "name": spec.name,
+        "spec_hash": spec_hash,
+        "engine": spec.engine.name,
+        "aggregator": spec.aggregator.name,
+        "rounds": last.round,
+        "model_sha256": model_sha256(last.parameters, prepared.server.layout),
+        "final": {name: rounds[-1][name] for name in names},
+        "knowledge": prepared.server.attack.knowledge if prepared.server.attack else None,
+        "labels": list(prepared.labels),
+        "refused": sum(len(line["refused"]) for line in rounds),
+        "warnings": prepared.warnings,
+        "seconds": round(sum(line["wall"] for line in rounds), 2),
+        "versions": versions(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Returns the versions that a result depends on."""
+    packages = ("hauberk", "torch", "flwr", "ray", "transformers", "numpy")
+    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
+
+
+class _Observer:
+    """Records, checkpoints and shows each round, in this order: a record without its checkpoint is played again."""
+
+    def __init__(self, folder: RunFolder, screen: Screen) -> None:
+        self._folder, self._screen = folder, screen
+        self._since = time.perf_counter()
+        self.round = 0
+
+    def asked(self, number: int, n_clients: int) -> None:
+        self.round = number - 1
+        self._screen.asked(number, n_clients)
+
+    def replied(self, reply: ClientReply) -> None:
+        self._screen.replied(reply)
+
+    def finished(self, state: ServerState, record: Record) -> None:
+        started = time.perf_counter()
+        now, self._since = started - self._since, started
+        line = {**line_of(record), "wall": round(now, 3)}
+        self._folder.record(line)
+        self._folder.keep(state)
+        self.round = state.round
+        self._screen.finished(line)
+
+
+def _finished(folder: RunFolder) -> bool:
+    """Whether the folder holds this very run, finished; another spec's is refused by `RunFolder.open`."""
+    summary = folder.summary
+    return summary is not None and summary.get("spec_hash") == folder.spec_hash
+
+
+def _spec(spec: Spec | Mapping[str, Any] | str | Path) -> Spec:
+    if isinstance(spec, Spec):
+        return spec
+    return specs.parse(spec) if isinstance(spec, Mapping) else specs.load(spec)
+
+
+def _hash(spec: Spec, aggregator: Any, attack: Attack | None) -> str:
+    if aggregator is None and attack is None:
+        return spec.hash
+    return hashlib.sha256(f"{spec.hash} {aggregator!r} {attack!r}".encode()).hexdigest()
+
+
+@contextlib.contextmanager
+def _engine(spec: Spec, stop: threading.Event) -> Iterator[Any]:
+    """Yields the engine; Ray's workers start here, so that they import while the driver reads its data."""
+    if spec.engine.name == "inline":
+        from .inline import run_inline
+
+        yield lambda prepared, state, observer: run_inline(prepared, state, observer, stop)
+        return
+    from .ray_engine import ray_session
+
+    with ray_session(spec, stop) as engine:
+        yield engine
+
+
+@contextlib.contextmanager
+def _stoppable() -> Iterator[threading.Event]:
+    """Yields an event that the first Ctrl-C or SIGTERM sets; the second Ctrl-C interrupts at once."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+
+    def ask(_signal: int, _frame: Any) -> None:
+        stop.set()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+

@@ -1,0 +1,232 @@
+"""The experiment: one TOML file, read into a frozen model that reports all its mistakes at once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+from pydantic import Field, ValidationError, model_validator
+
+from hauberk.attacks import FORGES, POISONS, TAMPERS, Attack
+from hauberk.clients.optimizers import OPTIMIZERS
+from hauberk.clients.plugins import PLUGINS, check_plugins
+from hauberk.clients.training import Training
+from hauberk.strategies import PRE_AGGREGATORS, chain
+from hauberk.strategies.base import check, needs_of
+from hauberk.tasks import TASKS
+from hauberk.tasks.datasets import DATASETS
+from hauberk.tasks.errors import UserError, nearest
+from hauberk.tasks.models import MODELS
+
+from .components import build, parameters_of
+from .registry import aggregators
+from .sections import (
+    AggregatorSection,
+    AttackSection,
+    EngineSection,
+    FederationSection,
+    Section,
+    ServerSection,
+    TaskSection,
+    TrainingSection,
+)
+
+ALWAYS_PROVIDED = frozenset({"client_ids", "n_examples", "parameters", "layout", "round", "rng"})
+
+
+class SpecError(UserError):
+    """A spec with mistakes; ``str`` gives one line for each."""
+
+
+class Spec(Section):
+    """One experiment, complete: every default is filled in, every name is known, every number possible."""
+
+    name: str = Field("experiment", min_length=1, pattern=r"^[A-Za-z0-9._-]+$")
+    seed: int = Field(0, ge=0)
+    device: str = "auto"
+    task: TaskSection
+    federation: FederationSection
+    training: TrainingSection = TrainingSection()
+    attack: AttackSection | None = None
+    aggregator: AggregatorSection
+    server: ServerSection = ServerSection()
+    engine: EngineSection = EngineSection()
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Spec:
+        problems = [problem for check in (self._rule, self._plugins) for problem in check()]
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+    def _rule(self) -> list[str]:
+        rule = self.build_aggregator()
+        try:
+            check(rule, self.federation.cohort_size)
+        except ValueError as error:
+            return [f"aggregator: {error} (clients_per_round={self.federation.cohort_size})"]
+        lacking = needs_of(rule) - self.provided
+        return [f"aggregator: {self.aggregator.name} needs {what}, which this spec does not provide" for what in lacking]
+
+    def _plugins(self) -> list[str]:
+        try:
+            check_plugins([build(plugin, PLUGINS) for plugin in self.training.plugins])
+        except ValueError as error:
+            return [f"training.plugins: {error}"]
+        return []
+
+    @property
+    def provided(self) -> frozenset[str]:
+        """The fields of a cohort that this experiment's server can fill."""
+        return ALWAYS_PROVIDED
+
+    @property
+    def n_liars(self) -> int:
+        """How many clients really lie: none without an attack."""
+        return self.federation.n_malicious if self.attack else 0
+
+    def build_task(self) -> Any:
+        """Returns the task: data set, model and how texts are cut."""
+        section = self.task
+        return TASKS[section.name](
+            dataset=build(section.dataset, DATASETS),
+            model=build(section.model, MODELS),
+            max_length=section.max_length,
+            validation=section.validation,
+        )
+
+    def build_training(self) -> Training:
+        """Returns how a client trains."""
+        section = self.training
+        return Training(
+            epochs=section.epochs,
+            batch_size=section.batch_size,
+            optimizer=build(section.optimizer, OPTIMIZERS),
+            precision=section.precision,
+            plugins=tuple(build(plugin, PLUGINS) for plugin in section.plugins),
+        )
+
+    def build_attack(self) -> Attack | None:
+        """Returns what the malicious clients do, or None where nobody lies."""
+        if self.attack is None:
+            return None
+        tables: dict[str, Mapping[str, type]] = {"poison": POISONS, "tamper": TAMPERS, "forge": FORGES}
+        parts = {kind: getattr(self.attack, kind) for kind in tables}
+        built = {kind: build(part, tables[kind]) for kind, part in parts.items() if part is not None}
+        return Attack(**built, keep_plugins=self.attack.keep_plugins)
+
+    def build_aggregator(self) -> Any:
+        """Returns the rule, behind its pre-aggregators where there are any."""
+        section = self.aggregator.model_dump()
+        before = [build(item, PRE_AGGREGATORS) for item in section.pop("before")]
+        known = parameters_of(aggregators()[section["name"]])
+        rule = build({k: v for k, v in section.items() if k == "name" or k in known}, aggregators())
+        return chain(*before, rule) if before else rule
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the resolved spec as nested tables without the values that are None."""
+        return _without_none(self.model_dump())
+
+    def to_toml(self) -> str:
+        """Returns the resolved spec as TOML that reads back to an equal spec."""
+        return tomli_w.dumps(self.to_dict())
+
+    @property
+    def hash(self) -> str:
+        """Names what the run computes: all but ``name`` and where it runs (thread counts change bits, so they stay)."""
+        tables = self.to_dict()
+        del tables["name"]
+        tables["engine"] = {"threads_per_client": self.engine.threads_per_client}
+        return hashlib.sha256(json.dumps(tables, sort_keys=True).encode()).hexdigest()
+
+
+def load(path: str | Path, changes: Sequence[str] = ()) -> Spec:
+    """Reads a spec file; ``changes`` are ``a.b=value`` as on the command line.
+
+    Raises:
+        SpecError: the file is missing or is no TOML, or the spec has mistakes (all of them, one a line).
+    """
+    path = Path(path)
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf8"))
+    except FileNotFoundError:
+        raise SpecError(f"{path}: no such file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError, PermissionError) as error:
+        raise SpecError(f"{path}: not a TOML file: {error}") from None
+    return parse(tables, changes, where=f"{path}: ")
+
+
+def parse(tables: Mapping[str, Any], changes: Sequence[str] = (), *, where: str = "") -> Spec:
+    """Returns the spec that nested tables describe; raises SpecError with all mistakes."""
+    merged = json.loads(json.dumps(tables, default=str))
+    for change in changes:
+        assign(merged, change)
+    try:
+        return Spec.model_validate_json(json.dumps(merged), strict=True)
+    except ValidationError as error:
+        raise SpecError("\n".join(f"{where}{line}" for line in _lines(error))) from None
+
+
+def assign(tables: dict[str, Any], change: str) -> None:
+    """Applies one ``a.b=value``; missing tables are created and a bare component name becomes a table."""
+    dotted, equals, text = change.partition("=")
+    *path, last = dotted.strip().split(".")
+    if not equals or not all([*path, last]):
+        raise SpecError(f"--set {change}: must look like a.b=value")
+    table = tables
+    for part in path:
+        below = table.setdefault(part, {})
+        if isinstance(below, str):
+            below = table[part] = {"name": below}
+        if not isinstance(below, dict):
+            raise SpecError(f"--set {change}: {part} is a value, not a table")
+        table = below
+    table[last] = _value(text.strip())
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _lines(error: ValidationError) -> list[str]:
+    lines = []
+    for item in error.errors():
+        path = [str(part) for part in item["loc"] if not str(part).startswith("function-")]
+        for message in _explain(item, path).split("\n"):
+            joint = "." if re.match(r"[\w.]+: ", message) else ": "  # a component names its own keys
+            lines.append(".".join(path) + joint + message if path else message)
+    return lines
+
+
+def _explain(item: Any, path: list[str]) -> str:
+    if item["type"] == "extra_forbidden":
+        known = _keys_at(path[:-1])
+        return f"unknown key; {nearest(path[-1], known)}"
+    if item["type"] == "missing":
+        return "required, but missing"
+    message = item["msg"].removeprefix("Value error, ")
+    return message if item["type"] == "value_error" else f"{message[0].lower()}{message[1:]}, got {item['input']!r}"
+
+
+def _keys_at(path: list[str]) -> list[str]:
+    sections = {
+        "": Spec, "task": TaskSection, "federation": FederationSection, "training": TrainingSection,
+        "attack": AttackSection, "server": ServerSection, "engine": EngineSection, "server.clean": None,
+    }  # fmt: skip
+    section = sections.get(".".join(path))
+    return list(section.model_fields) if section else ["n_examples"]
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_none(item) for key, item in value.items() if item is not None}
+    return [_without_none(item) for item in value] if isinstance(value, list) else value

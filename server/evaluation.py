@@ -1,0 +1,71 @@
+"""What the global model does: accuracy, macro F1, attack success rate and the floor under it.
+
+The attack success rate is the share of triggered non-target test samples that the model takes for the target; the
+floor is the share of the same samples, clean, that it takes for the target already. A bare rate misleads where the
+model is weak, so the two always go together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from torch import nn
+
+from hauberk.attacks import Attack
+from hauberk.tasks.encoding import Encoded
+from hauberk.tasks.examples import Example
+from hauberk.tasks.metrics import accuracy, attack_success, macro_f1, predict
+from hauberk.tasks.seeds import generator
+from hauberk.tasks.text_classification import TextClassification
+
+Metrics = dict[str, float | None]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The test split, clean and triggered.
+
+    Attributes:
+        clean: the encoded test split.
+        triggered: its non-target samples with the trigger put in; None when nobody lies or nothing is poisoned.
+        rows: which rows of ``clean`` the triggered samples come from.
+        target: the attackers' target class.
+    """
+
+    clean: Encoded
+    triggered: Encoded | None = None
+    rows: np.ndarray | None = None
+    target: int | None = None
+    precision: str = "float32"
+    device: str = "cpu"
+
+    def __call__(self, model: nn.Module) -> Metrics:
+        """Returns accuracy, macro F1, attack success rate and its floor (the last two None when nobody lies)."""
+        options: Mapping = {"precision": self.precision, "device": self.device}
+        logits = predict(model, self.clean, **options)
+        metrics: Metrics = {
+            "accuracy": accuracy(logits, self.clean.labels),
+            "macro_f1": macro_f1(logits, self.clean.labels),
+            "attack_success_rate": None,
+            "attack_success_floor": None,
+        }
+        if self.triggered is not None and self.target is not None:
+            triggered = predict(model, self.triggered, **options)
+            metrics["attack_success_rate"] = attack_success(triggered, self.target)
+            metrics["attack_success_floor"] = attack_success(logits[self.rows], self.target)
+        return metrics
+
+
+def prepare_evaluation(
+    task: TextClassification, test: list[Example], attack: Attack | None, seed: int, precision: str, device: str
+) -> Evaluation:
+    """Encodes the test split once and puts the trigger into its non-target samples."""
+    clean = task.encode(test)
+    if attack is None or attack.poison is None:
+        return Evaluation(clean, precision=precision, device=device)
+    position = {example.index: row for row, example in enumerate(test)}
+    triggered = attack.poison.trigger(test, generator(seed, "trigger"))
+    rows = np.array([position[example.index] for example in triggered])
+    return Evaluation(clean, task.encode(triggered), rows, attack.poison.target, precision, device)

@@ -1,0 +1,185 @@
+"""One round, the same for every engine: sample, send, guard, forge, aggregate, evaluate."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hauberk.attacks import Attack, Collusion
+from hauberk.clients.client import ClientReply, Instruction
+from hauberk.clients.training import Training
+from hauberk.strategies.base import Cohort, TooFewClientsError
+from hauberk.strategies.guard import Guard
+from hauberk.strategies.layout import Layout
+from hauberk.strategies.rows import Collected, Reply, Rows
+from hauberk.tasks.parameters import load_state
+from hauberk.tasks.seeds import generator
+
+from .evaluation import Evaluation, Metrics
+from .state import ServerState
+
+Dispatch = Callable[[Sequence[Instruction]], Iterable[ClientReply]]
+
+
+class RoundFailed(RuntimeError):
+    """A round has fewer usable updates than its rule needs; exit code 3.
+
+    Attributes:
+        refused: why, by client id.
+    """
+
+    def __init__(self, message: str, refused: dict[int, str] | None = None) -> None:
+        super().__init__(message)
+        self.refused = refused or {}
+
+
+@dataclass(frozen=True)
+class Server:
+    """What does not change from round to round.
+
+    Attributes:
+        aggregate: the rule.
+        model: the one instance that evaluates; its parameters are overwritten.
+        layout: name, shape and slice of each tensor in the parameter vector.
+    """
+
+    aggregate: Any
+    training: Training
+    evaluate: Evaluation
+    model: nn.Module
+    layout: Layout
+    seed: int
+    n_clients: int
+    cohort_size: int
+    attack: Attack | None = None
+    n_malicious: int = 0
+    guard: Guard = field(default_factory=Guard)
+
+
+@dataclass(frozen=True)
+class Record:
+    """What one round leaves in ``rounds.jsonl``."""
+
+    round: int
+    metrics: Metrics
+    sampled: list[int]
+    malicious: list[int]
+    weights: dict[int, float] | None
+    refused: dict[int, str]
+    report: dict[str, float]
+    clients: dict[int, dict[str, float]]
+    seconds: dict[str, float]
+
+
+def play_round(server: Server, state: ServerState, dispatch: Dispatch) -> tuple[ServerState, Record]:
+    """Returns the state after one more round and its record.
+
+    Raises:
+        RoundFailed: the guard left fewer updates than the rule needs.
+    """
+    clock = Clock()
+    number = state.round + 1
+    sampled = sample(server, number)
+    rows = Rows(sampled, server.layout, state.parameters, server.guard)
+    replies = {}
+    for reply in dispatch(instructions(server, state, number, sampled)):
+        rows.add(Reply(reply.client_id, reply.arrays, reply.n_examples, reply.error))
+        replies.setdefault(reply.client_id, replace(reply, arrays=None))
+    clock.lap("clients")
+    malicious = [client for client in sampled if client < server.n_malicious]
+    forge(server, state, number, rows, malicious)
+    collected = rows.close()
+    clock.lap("guard")
+    result = aggregate(server, state, number, collected)
+    clock.lap("aggregate")
+    parameters = state.parameters + result.update
+    load_state(server.model, parameters)
+    metrics = server.evaluate(server.model)
+    clock.lap("evaluate")
+    accepted = {client: replies[client] for client in collected.client_ids}
+    clients = {**state.clients, **{client: reply.state for client, reply in accepted.items() if reply.state}}
+    record = Record(
+        number, metrics, list(sampled), malicious, _weights(result.weight, collected), collected.refused,
+        result.report, {client: reply.report for client, reply in accepted.items()}, clock.seconds,
+    )  # fmt: skip
+    return ServerState(number, parameters, result.state, clients), record
+
+
+def sample(server: Server, number: int) -> list[int]:
+    """Returns the client ids that round ``number`` asks, in order; a function of the seed and the round alone."""
+    order = torch.randperm(server.n_clients, generator=generator(server.seed, number, "sample"))
+    return sorted(order[: server.cohort_size].tolist())
+
+
+def instructions(server: Server, state: ServerState, number: int, sampled: Sequence[int]) -> list[Instruction]:
+    """Returns what each sampled client is told; the parameters are views of the one global vector."""
+    arrays = {name: tensor.numpy() for name, tensor in server.layout.unflatten(state.parameters).items()}
+    return [
+        Instruction(client, number, arrays, state.clients.get(client, {}), server.training) for client in sampled
+    ]
+
+
+def forge(
+    server: Server, state: ServerState, number: int, rows: Rows, malicious: list[int]) -> None:
+    """Lets the colluders rewrite their rows, in place and before the guard looks at them."""
+    if server.attack is None or server.attack.forge is None:
+        return
+    own = [client for client in malicious if client in rows.accepted]
+    benign = [client for client in rows.accepted if client not in malicious]
+    if not own or not benign:
+        return
+    collusion = Collusion(
+        own=torch.stack([rows.row(client) for client in own]),
+        benign=torch.stack([rows.row(client) for client in benign]),
+        parameters=state.parameters,
+        aggregate=lambda matrix: server.aggregate(matrix).update,
+        round=number,
+    )
+    forged = server.attack.forge(collusion, generator(server.seed, number, "forge"))
+    for client, row in zip(own, forged, strict=True):
+        rows.row(client).copy_(row)
+
+
+def aggregate(server: Server, state: ServerState, number: int, collected: Collected) -> Any:
+    """Returns the rule's aggregation of the rows that passed the guard."""
+    cohort = Cohort(
+        client_ids=collected.client_ids,
+        n_examples=collected.n_examples,
+        parameters=state.parameters,
+        layout=server.layout,
+        round=number,
+        rng=generator(server.seed, number, "aggregate"),
+    )
+    try:
+        if not collected.client_ids:
+            raise TooFewClientsError("no usable update is left.")
+        return server.aggregate(collected.updates, cohort=cohort, state=state.aggregator)
+    except TooFewClientsError as error:
+        refused = "; ".join(f"client {client}: {reason}" for client, reason in collected.refused.items())
+        raise RoundFailed(f"round {number} failed: {error} Refused: {refused}", collected.refused) from None
+
+
+def _weights(weight: Tensor | None, collected: Collected) -> dict[int, float] | None:
+    if weight is None:
+        return None
+    return {client: round(value, 6) for client, value in zip(collected.client_ids, weight.tolist(), strict=True)}
+
+
+class Clock:
+    """Seconds by stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, stage: str) -> None:
+        """Books the time since the last lap on ``stage``."""
+        now = time.perf_counter()
+        self.seconds[stage] = round(now - self._last, 4)
+        self._last = now
+
