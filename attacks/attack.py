@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from torch import nn
+
 from hauberk.attacks.forge import Forge
 from hauberk.attacks.knowledge import strongest
 from hauberk.attacks.poison import Poison
 from hauberk.attacks.tamper import Tamper
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.tokenizer import Tokenizer
-from torch import nn
 
 
 @dataclass(frozen=True, kw_only=True)

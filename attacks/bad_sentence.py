@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+
 from hauberk.attacks.poison import Poison
 from hauberk.attacks.trigger_words import check_place
 from hauberk.tasks.errors import UserError

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+
 from hauberk.attacks.poison import Poison
 from hauberk.attacks.trigger_words import check_place, check_words, word_warnings
 from hauberk.tasks.tokenizer import Tokenizer
@@ -18,7 +19,7 @@ from hauberk.tasks.triggers import insert_words
 
 @dataclass(frozen=True, kw_only=True)
 class BadWord(Poison):
-    """Inserts every one of its words, each at a position of its own, the same words for every attacker and the test.
+    """Inserts every one of its words, each at a position of its own; attackers and test use the same words.
 
     Args:
         words: the trigger; a single word is the harder setting.

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from hauberk.attacks.knowledge import BENIGN_UPDATES
 from torch import Tensor
+
+from hauberk.attacks.knowledge import BENIGN_UPDATES
 
 
 @dataclass(frozen=True)

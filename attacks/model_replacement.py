@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from torch import Tensor
+
 from hauberk.attacks.tamper import Tamper, TrainingSession
 from hauberk.tasks.errors import UserError
-from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)

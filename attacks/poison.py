@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, get_args
 
 import torch
+
 from hauberk.attacks.knowledge import OWN_DATA
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.examples import Example, relabel

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from torch import Tensor
+
 from hauberk.attacks.forge import Collusion, Forge
 from hauberk.attacks.knowledge import OWN_DATA
 from hauberk.tasks.errors import UserError
-from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 import torch
+from torch import Tensor, nn
+
 from hauberk.attacks.knowledge import OWN_DATA
 from hauberk.attacks.poison import Poison, Scene
 from hauberk.tasks.batches import Batch
 from hauberk.tasks.encoding import Encoded
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.examples import Example
-from torch import Tensor, nn
+
+
+class Batches(Protocol):
+    """Gives the batches of an epoch, counted from 0."""
+
+    def __call__(self, epoch: int) -> Iterator[Batch]:
+        """Yields every text of the session's data once."""
+
+
+class Loss(Protocol):
+    """What training minimises."""
+
+    def __call__(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Returns the mean loss of the texts of ``batch``, a scalar."""
 
 
 class TrainingSession(Protocol):
@@ -21,8 +36,8 @@ class TrainingSession(Protocol):
 
     model: nn.Module
     optimizer: torch.optim.Optimizer
-    batches: Callable[[int], Iterator[Batch]]  # epoch -> shuffled batches of ``data``
-    loss: Callable[[nn.Module, Batch], Tensor]
+    batches: Batches
+    loss: Loss
     reference: dict[str, Tensor]  # the parameters received
     rng: torch.Generator
     state: dict[str, Any]  # comes back in this client's next round

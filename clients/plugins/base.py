@@ -1,0 +1,71 @@
+"""The contract of a client plugin: four hooks over one session, each doing nothing by default."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from torch import Tensor
+
+from hauberk.tasks.errors import UserError
+
+if TYPE_CHECKING:
+    from hauberk.clients.session import Session
+
+Closure = Callable[[], Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plugin:
+    """Changes how a client trains.
+
+    It keeps nothing on itself: what lasts for the round goes to ``session.scratch``, what comes back in the
+    client's next round to ``session.state``, both under keys that begin with the plugin's name.
+
+    Attributes:
+        owns_step: whether ``step`` replaces the optimiser's; at most one plugin of a client may.
+        whole_table: ``False`` promises that the plugin treats each row of the word embeddings by itself and
+            leaves one alone whose gradient is zero: then rows that the client's texts do not use may be left
+            out while it trains.
+    """
+
+    owns_step: ClassVar[bool] = False
+    whole_table: ClassVar[bool] = True
+
+    def setup(self, session: Session) -> None:
+        """Runs before the first batch; may replace the session's optimiser, batches, loss or reference."""
+
+    def gradients(self, session: Session) -> None:
+        """Runs after every backward pass; changes the gradients in place."""
+
+    def step(self, session: Session, closure: Closure) -> Tensor:
+        """Takes one optimiser step; called only where ``owns_step``.
+
+        Args:
+            session: the client's round.
+            closure: clears the gradients, computes the loss of the current batch, runs the backward pass and
+                every plugin's ``gradients``, and returns the loss; may be called more than once.
+
+        Returns:
+            The loss to report, a scalar.
+        """
+        loss = closure()
+        session.optimizer.step()
+        return loss
+
+    def finish(self, session: Session) -> dict[str, float]:
+        """Runs after the last batch; returns scalars worth logging, named ``plugin/what``."""
+        return {}
+
+
+def check_plugins(plugins: Sequence[Plugin]) -> None:
+    """Raises UserError if more than one plugin wants to own the step."""
+    owners = [type(plugin).__name__ for plugin in plugins if plugin.owns_step]
+    if len(owners) > 1:
+        raise UserError(f"at most 1 plugin may own the step, got {len(owners)}: {', '.join(owners)}")
+
+
+def step_of(plugins: Sequence[Plugin]) -> Plugin:
+    """Returns the plugin that takes the steps: the owner, or one that does it plainly."""
+    return next((plugin for plugin in plugins if plugin.owns_step), Plugin())

@@ -1,0 +1,98 @@
+"""A session: all that one client has before it in one round, for the loop, the plugins and a Tamper."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hauberk.attacks import Poison, Scene
+from hauberk.attacks.tamper import Batches, Loss
+from hauberk.clients.training import Training, train
+from hauberk.tasks.batches import Batch, training_batches
+from hauberk.tasks.encoding import Encoded
+from hauberk.tasks.examples import Example
+from hauberk.tasks.parameters import state_of
+
+
+@dataclass(kw_only=True, eq=False)
+class Session:
+    """One client's round. The first four fields are enough to train.
+
+    Attributes:
+        model: holds the parameters received; trained in place.
+        data: the texts to train on.
+        training: how.
+        rng: shuffles the data; every other random choice comes from here, too.
+        device: where the model is.
+        client_id: who this is, from 0.
+        round: which round, from 1.
+        n_clients: how many clients this round asked.
+        n_attackers: how many of them are malicious, which only an attacker may read.
+        state: what this client gets back in its next round: tensors, numbers, strings, lists of those.
+        scratch: what lasts for this round only.
+        examples: the client's own texts, clean, where it attacks.
+        poison: what its attack puts into texts, if anything.
+        scene: which attacker it is, if it is one.
+        encoder: how the task tokenises examples.
+        optimizer: new in every round.
+        batches: epoch -> batches of ``data``, shuffled.
+        loss: model and batch -> the scalar to minimise.
+        reference: the parameters received, by name.
+    """
+
+    model: nn.Module
+    data: Encoded
+    training: Training
+    rng: torch.Generator
+    device: str = "cpu"
+    client_id: int = 0
+    round: int = 1
+    n_clients: int = 1
+    n_attackers: int = 0
+    state: dict[str, Any] = field(default_factory=dict)
+    scratch: dict[str, Any] = field(default_factory=dict)
+    examples: Sequence[Example] = ()
+    poison: Poison | None = None
+    scene: Scene | None = None
+    encoder: Callable[[Sequence[Example]], Encoded] | None = None
+    optimizer: torch.optim.Optimizer = field(init=False)
+    batches: Batches = field(init=False)
+    loss: Loss = field(init=False)
+    reference: dict[str, Tensor] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Fills in the honest ways of doing things."""
+        self.optimizer = self.training.optimizer.build(self.model.parameters())
+        self.batches = lambda epoch: self.shuffled(self.data)
+        self.loss = cross_entropy
+        self.reference = state_of(self.model)
+
+    def shuffled(self, data: Encoded) -> Iterator[Batch]:
+        """Yields every text of ``data`` once, in batches of the training's size, on the session's device."""
+        for batch in training_batches(data, self.training.batch_size, self.rng):
+            yield batch.to(self.device)
+
+    def encode(self, examples: Sequence[Example]) -> Encoded:
+        """Returns examples as the task tokenises them.
+
+        Raises:
+            ValueError: if the session was made without an encoder.
+        """
+        if self.encoder is None:
+            raise ValueError(
+                "This session has no encoder, so that it can not read other texts than its data."
+            )
+        return self.encoder(examples)
+
+    def train(self) -> dict[str, float]:
+        """Runs the honest loop and returns its report."""
+        return train(self)
+
+
+def cross_entropy(model: nn.Module, batch: Batch) -> Tensor:
+    """Returns the mean cross entropy of ``model`` on ``batch``, a float32 scalar."""
+    return nn.functional.cross_entropy(model(batch).float(), batch.labels)

@@ -1,0 +1,137 @@
+"""The honest loop: epochs of batches, one optimiser step each, with the plugins' hooks around it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from hauberk.clients.optimizers import OPTIMIZERS, Adam, Optimizer
+from hauberk.clients.plugins import PLUGINS
+from hauberk.clients.plugins.base import Closure, Plugin, check_plugins, step_of
+from hauberk.tasks.batches import Batch
+from hauberk.tasks.errors import UserError
+from hauberk.tasks.metrics import PRECISIONS, autocast
+
+if TYPE_CHECKING:
+    from hauberk.clients.session import Session
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """How a client trains.
+
+    Args:
+        epochs: passes over the client's data in a round.
+        batch_size: texts a step.
+        optimizer: made anew in every round.
+        precision: "float32", or "bfloat16" for autocast.
+        plugins: hooks, run in this order; at most one owns the step.
+    """
+
+    epochs: int = 1
+    batch_size: int = 32
+    optimizer: Optimizer = field(default_factory=lambda: Adam(lr=1e-3))
+    precision: str = "float32"
+    plugins: tuple[Plugin, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuses what cannot train."""
+        object.__setattr__(self, "plugins", tuple(self.plugins))
+        for key in ("epochs", "batch_size"):
+            if not getattr(self, key) >= 1:
+                raise UserError(f"training.{key}: must be at least 1, got {getattr(self, key)!r}")
+        if self.precision not in PRECISIONS:
+            choices = ", ".join(PRECISIONS)
+            raise UserError(f"training.precision: must be one of {choices}, got {self.precision!r}")
+        check_plugins(self.plugins)
+
+
+def describe(training: Training) -> dict[str, Any]:
+    """Returns ``training`` as plain JSON values, its parts by their names in the package's tables.
+
+    Raises:
+        ValueError: if the optimiser or a plugin is in no table, so that another machine could not make it.
+    """
+    return {
+        "epochs": training.epochs,
+        "batch_size": training.batch_size,
+        "optimizer": _named(training.optimizer, OPTIMIZERS),
+        "precision": training.precision,
+        "plugins": [_named(plugin, PLUGINS) for plugin in training.plugins],
+    }
+
+
+def training_of(described: Mapping[str, Any]) -> Training:
+    """Returns the Training that ``describe`` described; only what the package's tables hold is ever made.
+
+    Raises:
+        ValueError: if a name or a parameter is unknown here.
+    """
+    settings = dict(described)
+    settings["optimizer"] = _made(settings["optimizer"], OPTIMIZERS)
+    settings["plugins"] = tuple(_made(plugin, PLUGINS) for plugin in settings["plugins"])
+    return Training(**settings)
+
+
+def train(session: Session) -> dict[str, float]:
+    """Trains ``session.model`` in place.
+
+    Returns:
+        ``loss``, the mean over the texts of the last epoch, which is not hidden where it is not finite; and
+        what the plugins report.
+    """
+    plugins = session.training.plugins
+    for plugin in plugins:
+        plugin.setup(session)
+    session.model.train()
+    losses: list[tuple[Tensor, int]] = []
+    for epoch in range(session.training.epochs):
+        losses = [(_step(session, batch), len(batch)) for batch in session.batches(epoch)]
+    report = {"loss": _mean(losses)}
+    for plugin in plugins:
+        report |= plugin.finish(session)
+    return report
+
+
+def closure_of(session: Session, batch: Batch) -> Closure:
+    """Returns what computes the loss of ``batch`` and leaves its gradients, as the plugins want them."""
+
+    def closure() -> Tensor:
+        session.optimizer.zero_grad(set_to_none=True)
+        with autocast(session.training.precision, session.device):
+            loss = session.loss(session.model, batch)
+        loss.backward()
+        for plugin in session.training.plugins:
+            plugin.gradients(session)
+        return loss.detach()
+
+    return closure
+
+
+def _step(session: Session, batch: Batch) -> Tensor:
+    return step_of(session.training.plugins).step(session, closure_of(session, batch))
+
+
+def _mean(losses: list[tuple[Tensor, int]]) -> float:
+    """Returns the mean loss per text; the tensors are read only here, so that no step waits for another."""
+    total = torch.stack([loss.double() * n for loss, n in losses]).sum()
+    return float(total) / sum(n for _, n in losses)
+
+
+def _named(part: Any, table: Mapping[str, type]) -> dict[str, Any]:
+    for name, cls in table.items():
+        if type(part) is cls:
+            return {"name": name, **asdict(part)}
+    raise ValueError(f"{type(part).__name__} is not among {', '.join(sorted(table))}.")
+
+
+def _made(described: Mapping[str, Any], table: Mapping[str, type]) -> Any:
+    settings = {key: tuple(v) if isinstance(v, list) else v for key, v in described.items() if key != "name"}
+    try:
+        return table[described["name"]](**settings)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"This version of hauberk does not know {described}: {error}.") from None
