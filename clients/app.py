@@ -18,7 +18,7 @@ from hauberk.tasks.parameters import state_of
 from hauberk.tasks.trees import put_tensors, take_tensors
 
 from .client import ClientReply, Instruction, Worker
-from .training import describe, training_of
+from .described import describe, training_of
 
 _WORKERS: dict[str, Worker] = {}  # one entry per process: what outlives a message is a cache, never state
 
@@ -72,7 +72,8 @@ def layout_hash(model: torch.nn.Module) -> str:
 
 def pack_instruction(instruction: Instruction, arrays: ArrayRecord) -> RecordDict:
     """Returns an instruction as Flower carries it; ``arrays`` are its parameters, packed once for all clients."""
-    about = {"round": instruction.round, "training": json.dumps(describe(instruction.training))}
+    training = json.dumps(describe(instruction.training))
+    about = {"round": instruction.round, "asked": list(instruction.asked), "training": training}
     return RecordDict({"arrays": arrays, "about": ConfigRecord(about), **pack_state(instruction.state)})
 
 
@@ -85,6 +86,7 @@ def unpack_instruction(content: RecordDict, client_id: int) -> Instruction:
         parameters=unpack_arrays(content.array_records["arrays"]),
         state=unpack_state(content),
         training=training_of(json.loads(str(about["training"]))),
+        asked=tuple(int(client) for client in about["asked"]),  # type: ignore[union-attr]
     )
 
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 
 from hauberk.attacks import Attack
@@ -56,13 +55,12 @@ def prepare(spec: Spec, *, aggregator: Any = None, attack: Attack | None = None)
     task, training = spec.build_task(), spec.build_training()
     attack = (attack or spec.build_attack()) if spec.federation.n_malicious else None
     splits = task.splits(spec.seed)
-    warnings = attack.check(len(splits.labels), task.tokenizer()) if attack else []
+    warnings = attack.check(splits.labels, task.model.tokenizer()) if attack else []
     if spec.attack and not attack:
         warnings.append("the spec has an attack, but federation.n_malicious = 0: nobody lies")
     train, _ = draw_clean(splits.train, spec.server.clean.n_examples, spec.seed)
-    partitions = partition(
-        np.array([example.label for example in train]), spec.federation.n_clients, spec.federation.partition, spec.seed
-    )
+    encoded = task.encode(train)
+    partitions = partition(encoded.labels, spec.federation.n_clients, spec.build_partition(), spec.seed)
     model = task.build(len(splits.labels), spec.seed).to(device)
     server = Server(
         aggregate=aggregator or spec.build_aggregator(),
@@ -78,7 +76,7 @@ def prepare(spec: Spec, *, aggregator: Any = None, attack: Attack | None = None)
     )
     worker = {
         "task": task, "seed": spec.seed, "n_classes": len(splits.labels), "examples": train,
-        "encoded": task.encode(train), "partitions": partitions, "attack": attack,
+        "encoded": encoded, "partitions": partitions, "attack": attack,
         "n_malicious": server.n_malicious, "threads": spec.engine.threads_per_client, "device": device,
     }  # fmt: skip
     start = ServerState(0, flatten(state_of(model)).cpu())

@@ -17,12 +17,13 @@ from hauberk.attacks import FORGES, POISONS, TAMPERS, Attack
 from hauberk.clients.optimizers import OPTIMIZERS
 from hauberk.clients.plugins import PLUGINS, check_plugins
 from hauberk.clients.training import Training
-from hauberk.strategies import PRE_AGGREGATORS, chain
+from hauberk.strategies import PRE_AGGREGATORS
 from hauberk.strategies.base import check, needs_of
 from hauberk.tasks import TASKS
 from hauberk.tasks.datasets import DATASETS
 from hauberk.tasks.errors import UserError, nearest
 from hauberk.tasks.models import MODELS
+from hauberk.tasks.partitions import PARTITIONS, Partition
 
 from .components import build, parameters_of
 from .registry import aggregators
@@ -101,6 +102,10 @@ class Spec(Section):
             validation=section.validation,
         )
 
+    def build_partition(self) -> Partition:
+        """Returns how the training data are dealt to the clients."""
+        return build(self.federation.partition, PARTITIONS)
+
     def build_training(self) -> Training:
         """Returns how a client trains."""
         section = self.training
@@ -127,7 +132,11 @@ class Spec(Section):
         before = [build(item, PRE_AGGREGATORS) for item in section.pop("before")]
         known = parameters_of(aggregators()[section["name"]])
         rule = build({k: v for k, v in section.items() if k == "name" or k in known}, aggregators())
-        return chain(*before, rule) if before else rule
+        if not before:
+            return rule
+        from hauberk.strategies import chain
+
+        return chain(*before, rule)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the resolved spec as nested tables without the values that are None."""

@@ -120,7 +120,8 @@ def instructions(server: Server, state: ServerState, number: int, sampled: Seque
     """Returns what each sampled client is told; the parameters are views of the one global vector."""
     arrays = {name: tensor.numpy() for name, tensor in server.layout.unflatten(state.parameters).items()}
     return [
-        Instruction(client, number, arrays, state.clients.get(client, {}), server.training) for client in sampled
+        Instruction(client, number, arrays, state.clients.get(client, {}), server.training, tuple(sampled))
+        for client in sampled
     ]
 
 
