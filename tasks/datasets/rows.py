@@ -1,7 +1,7 @@
 """From rows as a file holds them to examples: columns are checked, and labels become classes.
 
-Integer labels keep their value. Strings are numbered in sorted order, so that the numbers do not depend on the
-order of the rows.
+Integer labels keep their value. Strings are numbered in sorted order, so that the numbers do not depend on
+the order of the rows.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def _classes(train: Table) -> tuple[dict[int | str, int], tuple[str, ...]]:
         return {label: names.index(str(label)) for label in found}, tuple(names)
     if min(integers) < 0 or max(integers) >= MAX_CLASSES:
         odd = min(integers) if min(integers) < 0 else max(integers)
-        raise UserError(f"{train.source} has the label {odd}; integer labels go from 0 to {MAX_CLASSES - 1}.")
+        raise UserError(f"{train.source} has the label {odd}; labels go from 0 to {MAX_CLASSES - 1}.")
     declared = train.classes or ()
     n = max(len(declared), max(integers) + 1)
     names = [declared[i] if i < len(declared) else str(i) for i in range(n)]

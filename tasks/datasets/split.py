@@ -1,7 +1,7 @@
 """A fixed train/test split for data that comes without one.
 
-The text itself decides, by its digest: the split depends on no seed and no order, and texts that differ only in
-case, spacing or punctuation lie on the same side.
+The text itself decides, by its digest: the split depends on no seed and no order, and texts that differ only
+in case, spacing or punctuation lie on the same side.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from hauberk.tasks.batches import SHORTEST, Batch
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.models.base import TextModel
+from hauberk.tasks.models.windows import inside, strongest
 from hauberk.tasks.seeds import seeded
 from hauberk.tasks.tokenizer import WordPiece
 
@@ -24,10 +25,9 @@ class TextCNNModel(TextModel):
         super().__init__()
         dim, n = config.embedding_dim, config.n_filters
         self.words = nn.Embedding(vocabulary_size, dim, padding_idx=0)
-        self.filters = nn.ModuleList(nn.Linear(width * dim, n) for width in config.widths)
+        self.filters = nn.ModuleList(nn.Conv1d(dim, n, width) for width in config.widths)
         self.dropout = nn.Dropout(config.dropout)
         self.classifier = nn.Linear(n * len(config.widths), n_classes)
-        self.widths = config.widths
 
     @property
     def embedding(self) -> nn.Embedding:
@@ -36,8 +36,12 @@ class TextCNNModel(TextModel):
 
     def layers(self, batch: Batch) -> list[Tensor]:
         """Returns one layer, [b, L, h]: each filter's answer at the word where its window starts, or 0."""
-        embedded = self.words(batch.tokens)
-        return [torch.cat([self._answers(embedded, batch, i) for i in range(len(self.widths))], dim=2)]
+        channels, answers = self.words(batch.tokens).transpose(1, 2), []
+        for each in self.filters:
+            (width,) = each.kernel_size
+            found = each(channels).relu() * inside(batch.mask, width)[:, None]
+            answers.append(nn.functional.pad(found, (0, width - 1)))
+        return [torch.cat(answers, dim=1).transpose(1, 2)]
 
     def features(self, hidden: Tensor, batch: Batch) -> Tensor:
         """Returns each filter's strongest answer, [b, h]."""
@@ -47,18 +51,10 @@ class TextCNNModel(TextModel):
         """Returns the logits, [b, n_classes]."""
         return self.classifier(self.dropout(self.features(hidden, batch)))
 
-    def _answers(self, embedded: Tensor, batch: Batch, which: int) -> Tensor:
-        width, (b, length, dim) = self.widths[which], embedded.shape
-        windows = embedded.unfold(1, width, 1).transpose(2, 3).reshape(b, length - width + 1, width * dim)
-        answers = self.filters[which](windows).relu() * inside(batch.mask, width)[:, :, None]
-        return nn.functional.pad(answers, (0, 0, 0, width - 1))
-
-
-def inside(mask: Tensor, width: int) -> Tensor:
-    """Returns which windows hold real tokens only, bool [b, L - width + 1]; the first always counts."""
-    whole = mask[:, width - 1 :].clone()
-    whole[:, 0] = True
-    return whole
+    def forward(self, batch: Batch) -> Tensor:
+        """Returns the logits, [b, n_classes], without keeping the answers that lose the maximum."""
+        best = strongest(self.words(batch.tokens), batch.mask, list(self.filters))
+        return self.classifier(self.dropout(best.relu()))
 
 
 @dataclass(frozen=True, kw_only=True)
