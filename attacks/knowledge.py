@@ -16,4 +16,7 @@ def strongest(labels: Iterable[str]) -> str:
     Raises:
         ValueError: if a label is none of ``KNOWLEDGE``.
     """
-    return KNOWLEDGE[max((KNOWLEDGE.index(label) for label in labels), default=0)]
+    labels = [OWN_DATA, *labels]
+    if odd := set(labels) - set(KNOWLEDGE):
+        raise ValueError(f"Knowledge is one of {', '.join(KNOWLEDGE)}, got {', '.join(sorted(odd))}.")
+    return max(labels, key=KNOWLEDGE.index)

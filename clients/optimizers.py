@@ -48,7 +48,8 @@ class Adam(Optimizer):
 
     Args:
         betas: how fast the two moments forget, each in [0, 1).
-        eps: added to the root of the second moment.
+        eps: added to the root of the second moment, at least 1e-12: without it a weight that never had a
+            gradient becomes 0 / 0.
     """
 
     betas: tuple[float, float] = (0.9, 0.999)
@@ -60,6 +61,8 @@ class Adam(Optimizer):
         object.__setattr__(self, "betas", tuple(self.betas))
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
             raise UserError(f"betas: must be two numbers in [0, 1), got {self.betas!r}")
+        if not self.eps >= 1e-12:
+            raise UserError(f"eps: must be at least 1e-12, got {self.eps!r}")
 
     def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         """Returns torch's Adam, fused where it can be."""

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from hauberk.clients.optimizers import OPTIMIZERS, Adam, Optimizer
-from hauberk.clients.plugins import PLUGINS
+from hauberk.clients.optimizers import Adam, Optimizer
 from hauberk.clients.plugins.base import Closure, Plugin, check_plugins, step_of
 from hauberk.tasks.batches import Batch
 from hauberk.tasks.errors import UserError
@@ -48,33 +46,6 @@ class Training:
             choices = ", ".join(PRECISIONS)
             raise UserError(f"training.precision: must be one of {choices}, got {self.precision!r}")
         check_plugins(self.plugins)
-
-
-def describe(training: Training) -> dict[str, Any]:
-    """Returns ``training`` as plain JSON values, its parts by their names in the package's tables.
-
-    Raises:
-        ValueError: if the optimiser or a plugin is in no table, so that another machine could not make it.
-    """
-    return {
-        "epochs": training.epochs,
-        "batch_size": training.batch_size,
-        "optimizer": _named(training.optimizer, OPTIMIZERS),
-        "precision": training.precision,
-        "plugins": [_named(plugin, PLUGINS) for plugin in training.plugins],
-    }
-
-
-def training_of(described: Mapping[str, Any]) -> Training:
-    """Returns the Training that ``describe`` described; only what the package's tables hold is ever made.
-
-    Raises:
-        ValueError: if a name or a parameter is unknown here.
-    """
-    settings = dict(described)
-    settings["optimizer"] = _made(settings["optimizer"], OPTIMIZERS)
-    settings["plugins"] = tuple(_made(plugin, PLUGINS) for plugin in settings["plugins"])
-    return Training(**settings)
 
 
 def train(session: Session) -> dict[str, float]:
@@ -120,18 +91,3 @@ def _mean(losses: list[tuple[Tensor, int]]) -> float:
     """Returns the mean loss per text; the tensors are read only here, so that no step waits for another."""
     total = torch.stack([loss.double() * n for loss, n in losses]).sum()
     return float(total) / sum(n for _, n in losses)
-
-
-def _named(part: Any, table: Mapping[str, type]) -> dict[str, Any]:
-    for name, cls in table.items():
-        if type(part) is cls:
-            return {"name": name, **asdict(part)}
-    raise ValueError(f"{type(part).__name__} is not among {', '.join(sorted(table))}.")
-
-
-def _made(described: Mapping[str, Any], table: Mapping[str, type]) -> Any:
-    settings = {key: tuple(v) if isinstance(v, list) else v for key, v in described.items() if key != "name"}
-    try:
-        return table[described["name"]](**settings)
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"This version of hauberk does not know {described}: {error}.") from None

@@ -1,0 +1,55 @@
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pytest
+from torch import nn
+
+from hauberk.attacks import Attack, BadWord, Forge, ModelReplacement, SignFlip, Tamper
+from hauberk.attacks.knowledge import BENIGN_UPDATES, OWN_DATA, THE_RULE, strongest
+from hauberk.tasks.errors import UserError
+from hauberk.tasks.tokenizer import WordPiece
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spy(Forge):
+    knowledge: ClassVar[str] = BENIGN_UPDATES
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowWriter(Tamper):
+    needs: ClassVar[frozenset[str]] = frozenset({"embedding"})
+
+
+def test_the_three_kinds_compose():
+    attack = Attack(poison=BadWord(), tamper=ModelReplacement(), forge=SignFlip())
+    assert attack.parts == (BadWord(), ModelReplacement(), SignFlip())
+    assert not attack.keep_plugins
+
+
+def test_the_strongest_knowledge_counts():
+    assert Attack(poison=BadWord()).knowledge == OWN_DATA
+    assert Attack(poison=BadWord(), forge=Spy()).knowledge == BENIGN_UPDATES
+    assert strongest([THE_RULE, OWN_DATA]) == THE_RULE
+
+
+def test_a_made_up_knowledge_is_refused():
+    with pytest.raises(ValueError, match="hearsay"):
+        strongest(["hearsay"])
+
+
+def test_an_attack_of_nothing_is_refused():
+    with pytest.raises(UserError, match="at least one of poison, tamper and forge"):
+        Attack()
+
+
+def test_the_poisons_warnings_and_refusals_come_through():
+    assert len(Attack(poison=BadWord(words=("hauberk",))).check(("no", "yes"), WordPiece())) == 1
+    with pytest.raises(UserError, match="class 2 does not exist, the data have 2 classes"):
+        Attack(poison=BadWord(target=2)).check(("no", "yes"))
+
+
+def test_a_model_without_what_the_tamper_needs_is_refused():
+    attack = Attack(tamper=RowWriter())
+    assert attack.check(("no", "yes")) == []
+    with pytest.raises(UserError, match="RowWriter needs a model with 'embedding', and Linear has none"):
+        attack.check(("no", "yes"), model=nn.Linear(2, 2))
