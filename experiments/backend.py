@@ -33,7 +33,6 @@ class Watch:
 
     workers: int
     timeout_s: float
-    threads: int
     gpus: float
     stop: threading.Event
 
@@ -58,9 +57,7 @@ class Pool:
     def __init__(self, watch: Watch) -> None:
         self.watch = watch
         self.idle: queue.Queue[Any] = queue.Queue()
-        self._actor = ray.remote(num_cpus=0, num_gpus=watch.gpus, max_restarts=0)(ClientActor).options(
-            runtime_env={"env_vars": {"OMP_NUM_THREADS": str(watch.threads), "MKL_NUM_THREADS": str(watch.threads)}}
-        )
+        self._actor = ray.remote(num_cpus=0, num_gpus=watch.gpus, max_restarts=0)(ClientActor)
         for _ in range(watch.workers):
             self.add()
 

@@ -48,7 +48,7 @@ def plan(spec: SpecPath, change: Changes = None) -> None:
     from .plan import estimate
     from .spec import load
 
-    Console().print(estimate(load(spec, change or [])), highlight=False)
+    Console().print(str(estimate(load(spec, change or []))), highlight=False, soft_wrap=True)
 
 
 @app.command()

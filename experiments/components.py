@@ -14,25 +14,35 @@ from hauberk.tasks.errors import nearest
 Component = dict[str, Any]
 
 
-def normalise(raw: Any, table: Mapping[str, type], shared: Mapping[str, Any] | None = None) -> Component:
+def normalise(raw: Any, table: Mapping[str, type], shared: Mapping[str, Any] | None = None, default: str | None = None) -> Component:
     """Returns ``raw`` (a name, or a table with a ``name``) with its name first and every default filled in.
 
     Args:
         raw: what the user wrote.
         table: the known names and their classes.
         shared: parameters that are handed to the classes that know them and ignored by the others.
+        default: the name where the user gives none.
 
     Raises:
         ValueError: all mistakes, one a line, each as ``key: what is wrong``.
     """
-    raw = {"name": raw} if isinstance(raw, str) else dict(raw)
-    name = raw.pop("name", None)
+    raw = table_of(raw)
+    name = raw.pop("name", default)
     if not isinstance(name, str):
         raise ValueError(f"name: missing; known: {', '.join(sorted(table))}")
     if name not in table:
         raise ValueError(f"name: unknown name {name!r}; {nearest(name, table)}")
     given = {key: value for key, value in (shared or {}).items() if key in parameters_of(table[name])}
     return {"name": name, **checked(table[name], {**given, **raw})}
+
+
+def table_of(raw: Any) -> Component:
+    """Returns a bare name or a table as a new table; raises ValueError for anything else."""
+    if isinstance(raw, str):
+        return {"name": raw}
+    if not isinstance(raw, Mapping):
+        raise ValueError(f"must be a name or a table, got {raw!r}")
+    return dict(raw)
 
 
 def build(component: Component, table: Mapping[str, type]) -> Any:

@@ -46,7 +46,7 @@ def ray_session(spec: Spec, stop: threading.Event) -> Iterator[Engine]:
 def _watch(spec: Spec, stop: threading.Event) -> Watch:
     workers = min(spec.engine.workers or default_workers(), spec.federation.cohort_size)
     gpus = min(1.0, torch.cuda.device_count() / workers) if spec.device != "cpu" else 0.0
-    return Watch(workers, spec.engine.client_timeout_s, spec.engine.threads_per_client, gpus, stop)
+    return Watch(workers, spec.engine.client_timeout_s, gpus, stop)
 
 
 def default_workers() -> int:

@@ -16,13 +16,13 @@ from hauberk.tasks.datasets import DATASETS
 from hauberk.tasks.models import MODELS
 from hauberk.tasks.partitions import PARTITIONS
 
-from .components import Component, normalise
+from .components import Component, normalise, table_of
 from .registry import aggregators
 
 
-def named(table: Mapping[str, type]) -> Callable[[Any], Component]:
+def named(table: Mapping[str, type], default: str | None = None) -> Callable[[Any], Component]:
     """Returns a validator for one component of ``table``."""
-    return lambda raw: normalise(raw, table)
+    return lambda raw: normalise(raw, table, default=default)
 
 
 def named_list(table: Mapping[str, type]) -> Callable[[Any], list[Component]]:
@@ -53,7 +53,7 @@ class FederationSection(Section):
     n_malicious: int = Field(0, ge=0)
     rounds: int = Field(ge=1)
     clients_per_round: int | None = Field(None, ge=1)
-    partition: Annotated[Component, BeforeValidator(named(PARTITIONS))] = {"name": "iid"}
+    partition: Annotated[Component, BeforeValidator(named(PARTITIONS, "iid"))] = {"name": "iid"}
 
     @model_validator(mode="after")
     def _numbers_fit(self) -> FederationSection:
@@ -80,7 +80,7 @@ class TrainingSection(Section):
 
     epochs: int = Field(1, ge=1)
     batch_size: int = Field(32, ge=1)
-    optimizer: Annotated[Component, BeforeValidator(named(OPTIMIZERS))] = {"name": "adam", "lr": 1e-3}
+    optimizer: Annotated[Component, BeforeValidator(named(OPTIMIZERS, "adam"))] = {"name": "adam", "lr": 1e-3}
     precision: Literal["float32", "bfloat16"] = "float32"
     plugins: Annotated[list[Component], BeforeValidator(named_list(PLUGINS))] = []
 
@@ -110,7 +110,7 @@ class AggregatorSection(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _resolve(cls, raw: Any) -> Any:
-        raw = {"name": raw} if isinstance(raw, str) else dict(raw)
+        raw = table_of(raw)
         n_malicious = raw.pop("n_malicious", 1)
         if not isinstance(n_malicious, int) or isinstance(n_malicious, bool):
             raise ValueError(f"n_malicious: input should be a valid integer, got {n_malicious!r}")

@@ -61,7 +61,7 @@ class Spec(Section):
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Spec:
-        problems = [problem for check in (self._rule, self._plugins) for problem in check()]
+        problems = [problem for look in (self._rule, self._plugins, self._attack) for problem in look()]
         if problems:
             raise ValueError("\n".join(problems))
         return self
@@ -80,6 +80,13 @@ class Spec(Section):
             check_plugins([build(plugin, PLUGINS) for plugin in self.training.plugins])
         except ValueError as error:
             return [f"training.plugins: {error}"]
+        return []
+
+    def _attack(self) -> list[str]:
+        try:
+            self.build_attack()
+        except ValueError as error:
+            return [str(error)]
         return []
 
     @property

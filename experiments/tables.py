@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -38,9 +39,11 @@ def show_summary(console: Console, summary: Mapping[str, Any], folder: Path) -> 
 def show_runs(console: Console, folders: Sequence[Path], plot: Path | None) -> None:
     """Shows finished runs side by side, and draws them where ``plot`` says."""
     runs = {str(folder): read_run(folder) for folder in folders}
-    table = Table(pad_edge=False)
-    for heading in ("run", "aggregator", "attack", *METRICS.values(), "seconds"):
-        table.add_column(heading, justify="left" if heading in ("run", "aggregator", "attack") else "right")
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for heading in ("run", "aggregator", "attack"):
+        table.add_column(heading, overflow="fold")
+    for heading in (*METRICS.values(), "s"):
+        table.add_column(heading, justify="right", no_wrap=heading == "s")
     for folder, (spec, summary) in runs.items():
         figures = [_figure(summary["final"][key]) for key in METRICS]
         table.add_row(folder, summary["aggregator"], _attack(spec), *figures, f"{summary['seconds']:.0f}")

@@ -1,0 +1,46 @@
+"""What several folders' tests share: a small job on real tweets, as the tables of a spec."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from hauberk.tasks.datasets import DATASETS
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """Two processes with two threads each on two cores are many times slower than with one."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def tweets(tmp_path_factory) -> Path:
+    """A folder with a small part of the embedded tweets: 200 to train on and 80 to test on."""
+    folder = tmp_path_factory.mktemp("tweets")
+    raw = DATASETS["tweet_sentiment"]().load()
+    for name, examples, n in (("train", raw.train, 200), ("test", raw.test, 80)):
+        step = len(examples) // n
+        lines = [{"text": e.text, "label": e.label} for e in examples[::step][:n]]
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return folder
+
+
+@pytest.fixture
+def tables(tweets) -> dict[str, Any]:
+    """A complete small spec, as nested tables: 5 clients, one of them malicious, 3 rounds in this process."""
+    return {
+        "name": "small",
+        "task": {
+            "dataset": {"name": "files", "train": str(tweets / "train.jsonl"), "test": str(tweets / "test.jsonl")},
+            "model": {"name": "text_cnn", "embedding_dim": 8, "n_filters": 4},
+        },
+        "federation": {"n_clients": 5, "n_malicious": 1, "rounds": 3},
+        "attack": {"poison": {"name": "bad_word", "target": 1}},
+        "aggregator": {"name": "fedavg"},
+        "engine": {"name": "inline"},
+    }

@@ -1,0 +1,121 @@
+"""Same seed, same bits: in this process, on Ray with one worker or two, and after a kill -9."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import tomli_w
+
+from hauberk.experiments import run
+
+HAUBERK = [sys.executable, "-c", "from hauberk.experiments.cli import main; main()"]
+
+
+@pytest.fixture
+def reference(tables, tmp_path):
+    """The run in this process that all others must equal."""
+    return run(tables, out=tmp_path / "reference").summary
+
+
+def changed(tables, **engine):
+    return {**tables, "engine": {**tables["engine"], **engine}}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_ray_gives_the_same_bits_with_any_number_of_workers(tables, tmp_path, reference, workers):
+    summary = run(changed(tables, name="ray", workers=workers), out=tmp_path / "ray").summary
+    assert summary["model_sha256"] == reference["model_sha256"]
+    assert summary["final"] == reference["final"]
+    assert summary["engine"] == "ray"
+
+
+def test_another_name_gives_the_same_bits_and_another_seed_does_not(tables, tmp_path, reference):
+    assert run({**tables, "name": "other"}, out=tmp_path / "a").summary["model_sha256"] == reference["model_sha256"]
+    assert run({**tables, "seed": 1}, out=tmp_path / "b").summary["model_sha256"] != reference["model_sha256"]
+
+
+def test_a_killed_run_resumes_to_the_same_bits(tables, tmp_path, reference):
+    out, spec = tmp_path / "killed", tmp_path / "spec.toml"
+    spec.write_text(tomli_w.dumps(tables))
+    process = subprocess.Popen([*HAUBERK, "run", str(spec), "--out", str(out), "--quiet"])
+    wait_for(out / "checkpoint" / "state-0001.json", process)
+    process.kill()
+    process.wait()
+    assert not (out / "summary.json").exists()
+    summary = run(tables, out=out, resume=True).summary
+    assert summary["model_sha256"] == reference["model_sha256"]
+    assert [json.loads(line)["round"] for line in (out / "rounds.jsonl").open()] == [1, 2, 3]
+
+
+def test_ctrl_c_stops_in_five_seconds_and_leaves_a_resumable_run(tables, tmp_path):
+    tables["federation"]["rounds"] = 500
+    out, spec = tmp_path / "stopped", tmp_path / "spec.toml"
+    spec.write_text(tomli_w.dumps(changed(tables, name="ray", workers=2)))
+    command = [*HAUBERK, "run", str(spec), "--out", str(out), "--quiet"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    wait_for(out / "checkpoint" / "state-0002.json", process)
+    children = descendants(process.pid)
+    assert any("ray" in name for name in children.values())
+    asked = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=15)
+    assert time.monotonic() - asked < 5
+    assert process.returncode == 130
+    assert "--resume" in errors
+    assert "Traceback" not in errors
+    time.sleep(0.5)
+    assert [name for pid, name in children.items() if alive(pid)] == []
+    assert not (out / "summary.json").exists()
+    state = max(json.loads(path.read_text())["round"] for path in (out / "checkpoint").glob("*.json"))
+    tables["federation"]["rounds"] = 500
+    assert len((out / "rounds.jsonl").read_text().splitlines()) == state
+
+
+def wait_for(path: Path, process: subprocess.Popen, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not path.exists():
+        assert process.poll() is None, f"the run ended with {process.returncode} before {path.name}"
+        assert time.monotonic() < end, f"no {path.name} after {seconds} s"
+        time.sleep(0.02)
+
+
+def descendants(pid: int) -> dict[int, str]:
+    """The living processes of the session that ``pid`` leads, and their names (Ray starts sessions of its own)."""
+    found, frontier = {}, [pid]
+    parents: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            status = _status(int(entry.name))
+            if status:
+                parents.setdefault(int(status["PPid"]), []).append(int(entry.name))
+    while frontier:
+        for child in parents.get(frontier.pop(), []):
+            found[child] = (_status(child) or {}).get("Name", "")
+            frontier.append(child)
+    return found
+
+
+def alive(pid: int) -> bool:
+    status = _status(pid)
+    return status is not None and not status["State"].startswith("Z")
+
+
+def _status(pid: int) -> dict[str, str] | None:
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return None
+    return {key: value.strip() for key, value in (line.split(":", 1) for line in lines if ":" in line)}
+
+
+def test_a_finished_run_is_not_run_again(tables, tmp_path, reference):
+    started = os.stat(tmp_path / "reference" / "rounds.jsonl").st_mtime_ns
+    assert run(tables, out=tmp_path / "reference").summary == reference
+    assert os.stat(tmp_path / "reference" / "rounds.jsonl").st_mtime_ns == started
