@@ -187,10 +187,10 @@ def partition(labels: np.ndarray, n_clients: int, config: Partition, seed: int) 
     """Deals the rows of ``labels`` [n] to clients; returns the rows of each, int64, no row twice.
 
     Raises:
-        UserError: if there are more clients than rows, the library refuses the setting, or a client gets none.
+        UserError: if there are more clients than rows, flwr-datasets refuses, or a client gets none.
     """
     if n_clients > len(labels):
-        raise UserError(f"federation.n_clients = {n_clients} exceeds the {len(labels)} training samples.")
+        raise UserError(f"federation.n_clients = {n_clients} is more than {len(labels)} training rows.")
     order = np.asarray(generator_permutation(len(labels), seed))
     try:
         parts = config.cut(labels[order], n_clients, integer(seed, "partition-library") % 2**31)

@@ -86,9 +86,8 @@ def splits_of(train: Table, test: Table, validation: Table | None = None) -> Raw
 def _examples(table: Table, numbers: Mapping[int | str, int]) -> tuple[Example, ...]:
     for each in table.rows:
         if each.label not in numbers:
-            raise UserError(
-                f"label '{each.label}' in {table.source} line {each.line} is not a class of the training data."
-            )
+            where = f"{table.source} line {each.line}"
+            raise UserError(f"label '{each.label}' in {where} is not a class of the training data.")
     return tuple(
         Example(index, each.text, each.second, numbers[each.label]) for index, each in enumerate(table.rows)
     )
@@ -104,8 +103,8 @@ def _classes(train: Table) -> tuple[dict[int | str, int], tuple[str, ...]]:
         names = sorted(map(str, found))
         return {label: names.index(str(label)) for label in found}, tuple(names)
     if min(integers) < 0 or max(integers) >= MAX_CLASSES:
-        odd = min(integers) if min(integers) < 0 else max(integers)
-        raise UserError(f"{train.source} has the label {odd}; labels go from 0 to {MAX_CLASSES - 1}.")
+        odd, most = min(integers) if min(integers) < 0 else max(integers), MAX_CLASSES - 1
+        raise UserError(f"{train.source} has the label {odd}; integer labels go from 0 to {most}.")
     declared = train.classes or ()
     n = max(len(declared), max(integers) + 1)
     names = [declared[i] if i < len(declared) else str(i) for i in range(n)]

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from hauberk.tasks.batches import SHORTEST, Batch
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.models.base import TextModel
+from hauberk.tasks.models.embeddings import check_start, word_table
 from hauberk.tasks.models.windows import inside, strongest
 from hauberk.tasks.seeds import seeded
 from hauberk.tasks.tokenizer import WordPiece
@@ -24,7 +25,7 @@ class TextCNNModel(TextModel):
     def __init__(self, config: TextCNN, vocabulary_size: int, n_classes: int):
         super().__init__()
         dim, n = config.embedding_dim, config.n_filters
-        self.words = nn.Embedding(vocabulary_size, dim, padding_idx=0)
+        self.words = word_table(vocabulary_size, dim, config.embedding)
         self.filters = nn.ModuleList(nn.Conv1d(dim, n, width) for width in config.widths)
         self.dropout = nn.Dropout(config.dropout)
         self.classifier = nn.Linear(n * len(config.widths), n_classes)
@@ -66,15 +67,18 @@ class TextCNN:
         n_filters: filters of each width.
         widths: window widths in tokens, at most 5.
         dropout: share of the pooled answers dropped in training.
+        embedding: where the word vectors start, "random" (from N(0, 1)) or "pretrained".
     """
 
     embedding_dim: int = 100
     n_filters: int = 100
     widths: tuple[int, ...] = (3, 4, 5)
     dropout: float = 0.5
+    embedding: str = "random"
 
     def __post_init__(self) -> None:
-        """Refuses what no batch could hold."""
+        """Refuses an unknown start and widths that no batch could hold."""
+        check_start(self.embedding)
         object.__setattr__(self, "widths", tuple(self.widths))
         if not self.widths or not all(1 <= width <= SHORTEST for width in self.widths):
             raise UserError(f"text_cnn's widths must lie between 1 and {SHORTEST} tokens, got {self.widths}.")
@@ -84,6 +88,6 @@ class TextCNN:
         return WordPiece()
 
     def build(self, n_classes: int, rng: torch.Generator) -> TextCNNModel:
-        """Returns a network whose word vectors start from N(0, 1)."""
+        """Returns a new network."""
         with seeded(rng):
             return TextCNNModel(self, self.tokenizer().vocabulary_size, n_classes)

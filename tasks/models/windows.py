@@ -1,8 +1,8 @@
 """The strongest answer of each filter over the windows of a text; the backward pass visits the winners alone.
 
-Of all windows only the one that wins the maximum has a gradient: one in about twenty. Two dense matrix products
-per width thus become a few weighted sums of rows, which is exact and took a client's epoch of SST-2 (692 texts,
-one thread) from 0.21 to 0.15 seconds. It can be differentiated again, for second-order losses.
+Of all windows only the one that wins the maximum has a gradient: one in about twenty. Two dense matrix
+products per width thus become a few weighted sums of rows, which is exact and took a client's epoch of SST-2
+(692 texts, one thread) from 0.21 to 0.15 seconds. It can be differentiated again, for second-order losses.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class _Strongest(torch.autograd.Function):
 
 
 def _word_gradient(embedded: Tensor, rows: Tensor, gradient: Tensor, weights: Sequence[Tensor]) -> Tensor:
-    """Returns the gradient of the word vectors, [b, L, d]: at each row, the filters that won there, summed."""
+    """Returns the gradient of the word vectors, [b, L, d]: the filters that won at each row, summed."""
     (b, length, dim), widest = embedded.shape, max(weight.shape[2] for weight in weights)
     flat = [pad(weight, (0, widest - weight.shape[2])).transpose(1, 2).flatten(1) for weight in weights]
     ordered, order = rows.flatten().sort(stable=True)
