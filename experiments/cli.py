@@ -89,10 +89,10 @@ def main() -> None:
     sys.exit(_main())
 
 
-def _main() -> int:
+def _main(arguments: list[str] | None = None) -> int:
     errors = Console(stderr=True)
     try:
-        app(standalone_mode=False)
+        app(args=arguments, standalone_mode=False)
     except Exception as error:
         code, text = _explain(error)
         errors.print(f"[red]hauberk:[/] {escape(text)}", highlight=False, soft_wrap=True)

@@ -30,8 +30,8 @@ class RunFolder:
         path = self.path / "summary.json"
         return _read_json(path) if path.exists() else None
 
-    def open(self, spec: Spec, *, resume: bool) -> ServerState | None:
-        """Makes the folder ready and returns the state to go on from; None to begin.
+    def look(self, spec: Spec, *, resume: bool) -> ServerState | None:
+        """Returns the state to go on from, None to begin; writes nothing.
 
         Raises:
             UserError: it holds another run, or an unfinished one without ``resume``, or a damaged checkpoint.
@@ -45,10 +45,13 @@ class RunFolder:
                 f"{self.path}: holds this run, unfinished after round {state.round} of {spec.federation.rounds}; "
                 "--resume goes on, another --out begins anew"
             )
+        return state
+
+    def begin(self, spec: Spec, played: int) -> None:
+        """Makes the folder ready for the rounds after ``played``."""
         self.path.mkdir(parents=True, exist_ok=True)
         write_whole(self.path / "spec.toml", f"# spec_hash = {self.spec_hash}\n{spec.to_toml()}".encode())
-        self._keep_rounds(state.round if state else 0)
-        return state
+        self._keep_rounds(played)
 
     def _refuse_other_spec(self) -> None:
         path = self.path / "spec.toml"
@@ -57,8 +60,11 @@ class RunFolder:
                 raise UserError(f"{self.path}: --out must be a run's folder or empty; this holds other files")
             return
         other = path.read_text(encoding="utf8").partition("\n")[0].removeprefix("# spec_hash = ")
-        if other != self.spec_hash:
-            raise UserError(f"{self.path}: holds a run of another spec ({other[:8]}, not {self.spec_hash[:8]}); choose another --out")
+        played = any((self.path / "checkpoint").glob("*"))
+        if other != self.spec_hash and played:
+            raise UserError(
+                f"{self.path}: holds a run of another spec ({other[:8]}, not {self.spec_hash[:8]}); choose another --out"
+            )
 
     def _keep_rounds(self, last: int) -> None:
         path = self.path / "rounds.jsonl"

@@ -64,11 +64,13 @@ def run(
     folder = RunFolder(out or Path("runs") / f"{spec.name}-{spec_hash[:8]}", spec_hash)
     if _finished(folder):
         return Result(folder.path, folder.summary or {})
-    state = folder.open(spec, resume=resume)
-    screen.begin(spec, folder.path, state.round if state else 0)
+    state = folder.look(spec, resume=resume)
+    played = state.round if state else 0
+    screen.begin(spec, folder.path, played)
     with _stoppable() as stop, _engine(spec, stop) as engine:
         prepared = prepare(spec, aggregator=aggregator, attack=attack)
         screen.ready(prepared)
+        folder.begin(spec, played)
         observer = _Observer(folder, screen)
         try:
             last = engine(prepared, state or prepared.start, observer)
@@ -134,7 +136,7 @@ class _Observer:
 
 
 def _finished(folder: RunFolder) -> bool:
-    """Whether the folder holds this very run, finished; another spec's is refused by `RunFolder.open`."""
+    """Whether the folder holds this very run, finished; another spec's is refused by `RunFolder.look`."""
     summary = folder.summary
     return summary is not None and summary.get("spec_hash") == folder.spec_hash
 
