@@ -1,4 +1,4 @@
-"""Texts to token ids: the embedded WordPiece, and through transformers any other tokenizer.
+"""Texts to token ids: what a tokenizer must do, and the embedded WordPiece.
 
 The embedded vocabulary is BERT's (30,522 pieces): it is public, so nothing about the clients' words leaks
 through it, and the rare trigger words of the literature (cf, mn, bb, tq, mb) are single tokens.
@@ -63,9 +63,11 @@ class WordPiece:
     Args:
         specials: whether a text is framed by [CLS] and [SEP], as BERT wants it; otherwise only the two texts
             of a pair are parted by a [SEP].
+        longest: tokens that the model can read; ``None`` for any number.
     """
 
     specials: bool = False
+    longest: int | None = None
 
     pad_id = 0
     unknown_id = 100
@@ -74,6 +76,7 @@ class WordPiece:
 
     def encode(self, texts: Sequence[str], seconds: Sequence[str | None] | None, max_length: int) -> Encoded:
         """Returns the texts, or pairs of texts, cut to ``max_length`` tokens; without labels."""
+        check_length(max_length, self.longest)
         inputs = texts if seconds is None else paired(texts, seconds)
         backend = _backend(self.specials, max_length)
         found = backend.encode_batch_fast(list(inputs), add_special_tokens=True)
@@ -88,6 +91,14 @@ class WordPiece:
         """Returns the one token id of ``word``; UserError if it is not exactly one known token."""
         found = _backend(False, None).encode(word)
         return single(word, list(found.tokens), list(found.ids), self.unknown_id)
+
+
+def check_length(max_length: int, longest: int | None) -> None:
+    """Raises UserError if a text may become longer than the model can read."""
+    if longest is not None and max_length > longest:
+        raise UserError(
+            f"task.max_length = {max_length} is more than the {longest} tokens that the model can read."
+        )
 
 
 def paired(texts: Sequence[str], seconds: Sequence[str | None]) -> list[tuple[str, str]]:

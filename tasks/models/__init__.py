@@ -1,6 +1,7 @@
 """The models, by the names that an experiment uses."""
 
 from hauberk.tasks.models.base import ModelConfig, TextModel
+from hauberk.tasks.models.pretrained import Pretrained
 from hauberk.tasks.models.recurrent import Gru, Lstm
 from hauberk.tasks.models.text_cnn import TextCNN
 from hauberk.tasks.models.transformer import Transformer
@@ -10,6 +11,7 @@ MODELS: dict[str, type] = {
     "gru": Gru,
     "lstm": Lstm,
     "transformer": Transformer,
+    "pretrained": Pretrained,
 }
 
-__all__ = ["MODELS", "Gru", "Lstm", "ModelConfig", "TextCNN", "TextModel", "Transformer"]
+__all__ = ["MODELS", "Gru", "Lstm", "ModelConfig", "Pretrained", "TextCNN", "TextModel", "Transformer"]

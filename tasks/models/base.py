@@ -7,7 +7,7 @@ leaves the head out, and layer-wise poisoning puts the head on every layer: they
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +23,7 @@ class TextModel(nn.Module, ABC):
         head_names: prefixes of the names of the parameters that only the classifier has.
     """
 
-    head_names: ClassVar[tuple[str, ...]] = ("classifier.",)
+    head_names: tuple[str, ...] = ("classifier.",)
 
     @property
     @abstractmethod
