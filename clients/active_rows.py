@@ -21,7 +21,7 @@ from hauberk.tasks.encoding import Encoded
 
 # A vectorised kernel treats the last few numbers of a tensor by other instructions, which may round otherwise.
 # With as many rows modulo LANES and the last LANES rows in place, they are the same numbers in both tables.
-LANES = 16
+LANES = 64
 WORTH_IT = 0.75  # share of the rows in use above which the small table saves nothing
 
 
@@ -37,7 +37,9 @@ def active_rows(model: nn.Module, data: Encoded) -> np.ndarray | None:
     if table.padding_idx is not None:
         used[table.padding_idx] = True
     spare = np.flatnonzero(~used)
-    used[spare[: len(spare) % LANES]] = True  # then the number of rows left out is a multiple of LANES
+    used[spare[len(spare) - len(spare) % LANES :]] = (
+        True  # then the number of rows left out is a multiple of LANES
+    )
     return np.flatnonzero(used) if used.mean() < WORTH_IT else None
 
 

@@ -8,64 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from hauberk.attacks import Attack, Scene
+from hauberk.attacks import Attack, Scene, Tamper
 from hauberk.clients.active_rows import active_rows, compacted, is_exact
+from hauberk.clients.messages import ClientReply, Instruction
 from hauberk.clients.session import Session
-from hauberk.clients.training import Training
 from hauberk.tasks.encoding import Encoded, concatenate
 from hauberk.tasks.examples import Example
 from hauberk.tasks.parameters import flatten, load_state, state_of, unflatten
 from hauberk.tasks.seeds import generator, seeded
 from hauberk.tasks.text_classification import TextClassification
-
-
-@dataclass(frozen=True, eq=False)
-class Instruction:
-    """What the server asks of one client.
-
-    Attributes:
-        client_id: whom, by partition.
-        round: which round, from 1.
-        parameters: the global model, by name.
-        state: what this client returned in its last reply.
-        training: how to train.
-        asked: the clients of this round; by default all there are.
-    """
-
-    client_id: int
-    round: int
-    parameters: Mapping[str, np.ndarray]
-    state: dict[str, Any] = field(default_factory=dict)
-    training: Training = field(default_factory=Training)
-    asked: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, eq=False)
-class ClientReply:
-    """What a client answers.
-
-    Attributes:
-        client_id: who.
-        arrays: its weights, by name; ``None`` where it failed.
-        n_examples: on how many texts it trained.
-        state: what it wants back in its next round.
-        report: scalars worth logging.
-        error: why it failed, in one line.
-    """
-
-    client_id: int
-    arrays: dict[str, np.ndarray] | None
-    n_examples: int
-    state: dict[str, Any] = field(default_factory=dict)
-    report: dict[str, float] = field(default_factory=dict)
-    error: str | None = None
 
 
 class Worker:
@@ -126,16 +84,11 @@ class Worker:
         attack = self.attack_of(instruction.client_id, instruction.round)
         tamper = attack.tamper if attack else None
         session, report = self._train(instruction, attack, rng)
-        after = state_of(self.model)
+        weights = state_of(self.model)
         if tamper is not None:
-            session.reference = _on(self.device, instruction.parameters)
-            update = flatten(after) - flatten(session.reference)
-            sent = tamper.send(update, session)
-            if (
-                sent is not update
-            ):  # what was trained goes out as it is, not by way of a difference that rounds
-                after = unflatten(flatten(session.reference) + sent, after)
-        arrays = {name: value.cpu().numpy() for name, value in after.items()}
+            session.reference = _tensors(instruction.parameters, self.device)
+            weights = _tampered(weights, tamper, session)
+        arrays = {name: value.cpu().numpy() for name, value in weights.items()}
         return ClientReply(instruction.client_id, arrays, len(session.data), session.state, report)
 
     def _train(
@@ -203,5 +156,14 @@ def threads_set(n: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _on(device: str, parameters: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
-    return {name: torch.as_tensor(value).to(device) for name, value in parameters.items()}
+def _tampered(weights: dict[str, Tensor], tamper: Tamper, session: Session) -> dict[str, Tensor]:
+    """Returns the weights that make the server see the update that ``tamper`` wants."""
+    start = flatten(session.reference)
+    update = flatten(weights) - start
+    sent = tamper.send(update, session)
+    # What was trained goes out as it is, and not by way of a difference, which rounds.
+    return weights if sent is update else unflatten(start + sent, weights)
+
+
+def _tensors(parameters: Mapping[str, np.ndarray], device: str) -> dict[str, Tensor]:
+    return {name: torch.tensor(value, device=device) for name, value in parameters.items()}

@@ -1,0 +1,84 @@
+"""Every plugin passes every one of these; a new plugin is one line in PLUGINS."""
+
+import math
+import pickle
+from dataclasses import FrozenInstanceError, replace
+
+import pytest
+import torch
+
+from hauberk.clients import PLUGINS, Training, train
+from hauberk.clients.plugins import Plugin
+from hauberk.tasks.parameters import state_of
+
+EACH = [cls() for cls in PLUGINS.values()]
+pytestmark = pytest.mark.parametrize("plugin", EACH, ids=lambda plugin: type(plugin).__name__)
+
+
+def trained(job, plugins, state=None):
+    session = job.session(Training(batch_size=8, plugins=plugins), state=dict(state or {}))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        report = train(session)
+    return session, report
+
+
+def test_it_trains_with_finite_weights_and_a_finite_report(job, plugin):
+    session, report = trained(job, (plugin,))
+    assert all(value.isfinite().all() for value in state_of(session.model).values())
+    assert all(math.isfinite(value) for value in report.values())
+    moved = [
+        not torch.equal(value, session.reference[name]) for name, value in state_of(session.model).items()
+    ]
+    assert any(moved)
+
+
+def test_the_same_session_gives_the_same_bits(job, plugin):
+    first, second = (state_of(trained(job, (plugin,))[0].model) for _ in range(2))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_it_keeps_nothing_on_itself(job, plugin):
+    before = pickle.dumps(plugin)
+    trained(job, (plugin,))
+    assert pickle.dumps(plugin) == before
+
+
+def test_it_leaves_the_reference_alone(job, plugin):
+    session, _ = trained(job, (plugin,))
+    fresh = state_of(job.task.build(2, job.seed))
+    assert all(torch.equal(session.reference[name], fresh[name]) for name in fresh)
+
+
+def test_its_state_can_travel(job, plugin):
+    session, _ = trained(job, (plugin,))
+    again, _ = trained(job, (plugin,), pickle.loads(pickle.dumps(session.state)))
+    assert again.state.keys() == session.state.keys()
+    assert all(isinstance(key, str) for key in session.state)
+
+
+def test_what_it_reports_is_named_after_it(job, plugin):
+    name = next(name for name, cls in PLUGINS.items() if cls is type(plugin))
+    _, report = trained(job, (plugin,))
+    assert all(key == "loss" or key.startswith(f"{name}/") for key in report)
+
+
+def test_it_gives_the_same_bits_on_active_rows(job, plugin, optimizer, bits):
+    training = Training(batch_size=4, optimizer=optimizer, plugins=(plugin,))
+    small, whole = (
+        job.worker(compact=compact).fit(job.instruction(training=training)) for compact in (True, False)
+    )
+    assert bits(small, whole)
+
+
+def test_it_is_a_value(plugin):
+    assert isinstance(plugin, Plugin)
+    assert pickle.loads(pickle.dumps(plugin)) == plugin
+    assert hash(plugin) == hash(replace(plugin))
+    with pytest.raises(FrozenInstanceError):
+        plugin.owns_step = True
+
+
+def test_a_misspelt_parameter_is_refused(plugin):
+    with pytest.raises(TypeError, match="strenght"):
+        type(plugin)(strenght=1.0)
