@@ -14,33 +14,53 @@ from hauberk.strategies.base import (
     check,
     needs_of,
 )
+from hauberk.strategies.chain import Chain, PreAggregator, chain
+from hauberk.strategies.dim_krum import DimKrum
 from hauberk.strategies.fedavg import FedAvg
 from hauberk.strategies.guard import Guard
+from hauberk.strategies.krum import Krum, MultiKrum
 from hauberk.strategies.layout import Layout, Slot, layout_of
+from hauberk.strategies.median import Median
+from hauberk.strategies.nnm import NNM
 from hauberk.strategies.rows import Collected, Reply, Rows
 
+# One line for each rule: its name in a spec, and its class.
 AGGREGATORS: dict[str, type[Any]] = {
     "fedavg": FedAvg,
+    "median": Median,
+    "krum": Krum,
+    "multi_krum": MultiKrum,
+    "dim_krum": DimKrum,
 }
 
-PRE_AGGREGATORS: dict[str, type[Any]] = {}
+PRE_AGGREGATORS: dict[str, type[Any]] = {
+    "nnm": NNM,
+}
 
 __all__ = [
     "AGGREGATORS",
     "PRE_AGGREGATORS",
     "Aggregation",
     "Aggregator",
+    "Chain",
     "Cohort",
     "Collected",
+    "DimKrum",
     "FedAvg",
     "Guard",
+    "Krum",
     "Layout",
+    "Median",
+    "MultiKrum",
+    "NNM",
+    "PreAggregator",
     "Reply",
     "Rows",
     "Rule",
     "Slot",
     "State",
     "TooFewClientsError",
+    "chain",
     "check",
     "layout_of",
     "needs_of",

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
-from hauberk.strategies.layout import Layout
 from torch import Tensor
+
+from hauberk.strategies.columns import Updates
+from hauberk.strategies.layout import Layout
 
 # What a rule wants back next round: tensors, numbers, strings, and lists and dicts of those, keyed by str,
 # so that it travels through safetensors and JSON.
@@ -28,6 +32,7 @@ class Aggregation:
         weight: how much each client counted, shape [n_clients], sums to 1; None where that has no meaning.
         state: what the rule wants back next round; None when it remembers nothing.
         report: scalars worth logging, by name.
+
     """
 
     update: Tensor
@@ -49,6 +54,7 @@ class Cohort:
         logits: maps a parameter vector [n_params] to model outputs, for rules that look at behaviour.
         round: the round's number.
         rng: where noise comes from; by default a generator seeded by ``round``.
+
     """
 
     client_ids: tuple[int, ...] | None = None
@@ -69,6 +75,7 @@ class Cohort:
 
         Raises:
             ValueError: if the cohort's ids are not as many as the rows, or one comes twice.
+
         """
         ids = range(n_clients) if self.client_ids is None else self.client_ids
         if len(ids) != n_clients or len(set(ids)) != n_clients:
@@ -99,10 +106,20 @@ class Rule:
     Attributes:
         needs: the fields of ``Cohort`` the rule cannot do without.
         streams: whether it reads its rows only through ``columns``, so that mixed rows need no matrix.
+
     """
 
     needs: ClassVar[frozenset[str]] = frozenset()
     streams: ClassVar[bool] = True
+
+    def admit(self, updates: Updates) -> None:
+        """Raises ValueError unless ``updates`` is a float matrix whose rows are enough for ``check``."""
+        if len(updates.shape) != 2 or not updates.dtype.is_floating_point:
+            raise ValueError(
+                f"{type(self).__name__} needs a float matrix [n_clients, n_params], got shape"
+                f" {tuple(updates.shape)} and dtype {updates.dtype}."
+            )
+        self.check(len(updates))
 
     def check(self, n_clients: int) -> None:
         """Raises TooFewClientsError if the rule cannot work with ``n_clients``."""
@@ -122,10 +139,34 @@ def needs_of(aggregate: Aggregator) -> frozenset[str]:
     return frozenset(getattr(aggregate, "needs", ()))
 
 
-def check_krum(rule: object, n_malicious: int, n_clients: int) -> None:
-    """Raises TooFewClientsError unless each client keeps a neighbour: 0 <= f and 2f + 2 < n_clients."""
-    if not 0 <= 2 * n_malicious < n_clients - 2:
-        raise TooFewClientsError(
-            f"{type(rule).__name__} needs 0 <= f and 2f + 2 < n_clients,"
-            f" got f={n_malicious} and n_clients={n_clients}."
-        )
+def whole(rule: object, name: str, *, least: int) -> None:
+    """Raises ValueError unless the parameter ``name`` is a whole number >= ``least``."""
+    value = getattr(rule, name)
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ValueError(f"{type(rule).__name__}.{name} must be a whole number >= {least}, got {value!r}.")
+
+
+def within(
+    rule: object,
+    name: str,
+    *,
+    least: float | None = None,
+    above: float | None = None,
+    most: float | None = None,
+    below: float | None = None,
+) -> None:
+    """Raises ValueError unless the parameter ``name`` is a finite number within the limits that are given."""
+    value = getattr(rule, name)
+    limits = {">=": least, ">": above, "<=": most, "<": below}
+    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not number or not all(limit is None or _COMPARE[sign](value, limit) for sign, limit in limits.items()):
+        needs = " and ".join(f"{sign} {limit:g}" for sign, limit in limits.items() if limit is not None)
+        raise ValueError(f"{type(rule).__name__}.{name} must be a number {needs}, got {value!r}.")
+
+
+_COMPARE: dict[str, Callable[[float, float], bool]] = {
+    ">=": operator.ge,
+    ">": operator.gt,
+    "<=": operator.le,
+    "<": operator.lt,
+}

@@ -10,7 +10,49 @@ from torch import Tensor
 SLICE = 1 << 16  # columns; 20 float32 rows of it are 5 MiB
 
 
-def columns(updates: Tensor, size: int = SLICE) -> Iterator[tuple[slice, Tensor]]:
+class Mixture:
+    """The product of a small matrix and the updates, made a part at a time: never a matrix of its own.
+
+    It answers to ``shape``, ``dtype``, ``device``, ``len`` and to ``[row]`` and ``[:, columns]`` as a tensor
+    does, which is all that ``columns`` and the rules that stream need.
+
+    Args:
+        updates: the rows to mix, shape [n_clients, n_params].
+        mixing: how much each of them counts in each new row, shape [n_rows, n_clients].
+
+    """
+
+    def __init__(self, updates: Updates, mixing: Tensor) -> None:
+        if isinstance(updates, Mixture):
+            mixing = mixing @ updates.mixing
+            updates = updates._updates
+        self._updates: Tensor = updates
+        self.mixing: Tensor = mixing
+        self.shape: torch.Size = torch.Size((len(mixing), updates.shape[1]))
+        self.dtype: torch.dtype = updates.dtype
+        self.device: torch.device = updates.device
+
+    def __len__(self) -> int:
+        return len(self.mixing)
+
+    def __getitem__(self, key: int | tuple[slice, slice | Tensor]) -> Tensor:
+        """Returns one mixed row, or some columns of all of them."""
+        if isinstance(key, tuple):
+            return _product(self.mixing, self._updates[key])
+        return weighted_sum(self._updates, self.mixing[key])
+
+    def matrix(self) -> Tensor:
+        """Returns all mixed rows as one new matrix, shape [n_rows, n_params]."""
+        rows = self._updates.new_empty(self.shape)
+        for part, mixed in columns(self):
+            rows[:, part] = mixed
+        return rows
+
+
+Updates = Tensor | Mixture
+
+
+def columns(updates: Updates, size: int = SLICE) -> Iterator[tuple[slice, Tensor]]:
     """Yields (columns, part): every part of ``updates`` has shape [n_clients, <= size].
 
     Parts are views wherever they can be: write to none of them.
@@ -20,13 +62,22 @@ def columns(updates: Tensor, size: int = SLICE) -> Iterator[tuple[slice, Tensor]
         yield part, updates[:, part]
 
 
-def weighted_sum(updates: Tensor, weight: Tensor) -> Tensor:
+def weighted_sum(updates: Updates, weight: Tensor) -> Tensor:
     """Returns ``weight`` [n_clients] times ``updates`` [n_clients, n_params], shape [n_params].
 
     Each row is scaled before it is added, so that huge finite rows cannot overflow a mean.
     """
-    total = updates.new_empty(updates.shape[1])
+    total = torch.empty(updates.shape[1], dtype=updates.dtype, device=updates.device)
     for part, rows in columns(updates):
-        wide = rows if rows.dtype == torch.float64 else rows.float()
-        total[part] = weight.to(wide) @ wide
+        total[part] = _product(weight, rows)
     return total
+
+
+def working(rows: Tensor) -> Tensor:
+    """Returns ``rows`` in the precision to calculate in: float64 stays, everything else is float32."""
+    return rows if rows.dtype == torch.float64 else rows.float()
+
+
+def _product(weight: Tensor, rows: Tensor) -> Tensor:
+    wide = working(rows)
+    return (weight.to(wide) @ wide).to(rows.dtype)

@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from hauberk.strategies.base import Aggregation, Cohort, Rule, State
-from hauberk.strategies.columns import weighted_sum
 from torch import Tensor
+
+from hauberk.strategies.base import Aggregation, Cohort, Rule, State, within
+from hauberk.strategies.columns import Updates, weighted_sum
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +24,7 @@ class FedAvg(Rule):
             the clients' own word, so the default does without them.
         cap: under "examples", a client counts for at most ``cap`` times the median count; ours: the paper
             trusts every count.
+
     """
 
     weighting: str = "uniform"
@@ -31,18 +33,18 @@ class FedAvg(Rule):
     def __post_init__(self) -> None:
         if self.weighting not in ("uniform", "examples"):
             raise ValueError(f"FedAvg.weighting must be 'uniform' or 'examples', got {self.weighting!r}.")
-        if not self.cap >= 1:
-            raise ValueError(f"FedAvg.cap must be >= 1, got {self.cap}.")
+        within(self, "cap", least=1)
 
     def __call__(
-        self, updates: Tensor, *, cohort: Cohort | None = None, state: State | None = None
+        self, updates: Updates, *, cohort: Cohort | None = None, state: State | None = None
     ) -> Aggregation:
         """Aggregates ``updates`` of shape [n_clients, n_params]; ``state`` is passed through.
 
         Raises:
             ValueError: if the weights need example counts that ``cohort`` lacks.
+
         """
-        self.check(len(updates))
+        self.admit(updates)
         weight = torch.full((len(updates),), 1 / len(updates), dtype=torch.float64)
         if self.weighting == "examples":
             weight = capped_weights(_n_examples(cohort, len(updates)), self.cap)

@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from hauberk.strategies.layout import Layout, Slot
 from torch import Tensor
+
+from hauberk.strategies.base import within
+from hauberk.strategies.layout import Layout, Slot
 
 _SPARE_BYTES = 1 << 20
 _MAX_TEXT = 200
@@ -28,6 +30,7 @@ class Guard:
         max_norm: the largest Euclidean norm of an update, or None for no limit. A robust rule sees to huge
             rows itself; a limit helps a mean.
         max_size: how many times the bytes of the layout a reply may hold, integer buffers included.
+
     """
 
     max_examples: float = 1e7
@@ -36,9 +39,8 @@ class Guard:
 
     def __post_init__(self) -> None:
         for name in ("max_examples", "max_norm", "max_size"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ValueError(f"Guard.{name} must be > 0, got {value}.")
+            if getattr(self, name) is not None:
+                within(self, name, above=0)
 
     def structure(
         self, arrays: Mapping[str, Any] | None, n_examples: float, error: str | None, layout: Layout

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
+
 from hauberk.strategies.guard import Guard
 from hauberk.strategies.layout import Layout, layout_of
-from torch import Tensor
 
 __all__ = ["Collected", "Layout", "Reply", "Rows", "layout_of"]
 
@@ -33,6 +34,7 @@ class Collected:
         client_ids: who sent each row, ascending.
         n_examples: how many examples each claims.
         refused: why, by client id; a client with two replies is also here, though its first one may count.
+
     """
 
     updates: Tensor
@@ -52,6 +54,7 @@ class Rows:
 
     Raises:
         ValueError: if a client is asked twice, or ``parameters`` does not fit ``layout``.
+
     """
 
     def __init__(

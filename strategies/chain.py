@@ -1,0 +1,106 @@
+"""Pre-aggregation before a rule: each stage mixes the rows, the last one makes them one update."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import Tensor
+
+from hauberk.strategies.base import Aggregation, Aggregator, Cohort, Rule, State, check, needs_of
+from hauberk.strategies.columns import Mixture, Updates
+
+
+class PreAggregator(Rule):
+    """What comes before a rule: rows in, rows out, every new row a mixture of the old ones.
+
+    So it is told by its mixing matrix alone, and a chain applies that a slice of columns at a time.
+    """
+
+    def mixing(self, updates: Updates, cohort: Cohort) -> Tensor:
+        """Returns how much each of ``updates`` counts in each new row, [n_rows, n_clients] in float64."""
+        raise NotImplementedError
+
+    def n_rows(self, n_clients: int) -> int:
+        """Returns how many rows come out of ``n_clients``."""
+        return n_clients
+
+    def mix(self, updates: Updates, cohort: Cohort) -> Mixture:
+        """Returns the new rows without making a matrix of them.
+
+        Raises:
+            TooFewClientsError: if there are too few clients.
+
+        """
+        self.admit(updates)
+        return Mixture(updates, self.mixing(updates, cohort))
+
+    def __call__(self, updates: Updates, *, cohort: Cohort | None = None) -> Tensor:
+        """Returns the new rows as a matrix, shape [n_rows, n_params]."""
+        return self.mix(updates, cohort or Cohort()).matrix()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chain(Rule):
+    """Applies pre-aggregators in order, then a rule.
+
+    Args:
+        before: the pre-aggregators.
+        rule: any aggregator. One that does not stream is given a matrix of the mixed rows.
+
+    """
+
+    before: tuple[PreAggregator, ...]
+    rule: Aggregator
+
+    @property
+    def needs(self) -> frozenset[str]:  # type: ignore[override]  # depends on the stages
+        """Returns the fields of ``Cohort`` that any stage cannot do without."""
+        return needs_of(self.rule).union(*(stage.needs for stage in self.before))
+
+    def check(self, n_clients: int) -> None:
+        """Raises TooFewClientsError if any stage cannot work with the rows it would get."""
+        for stage in self.before:
+            stage.check(n_clients)
+            n_clients = stage.n_rows(n_clients)
+        check(self.rule, n_clients)
+
+    def __call__(
+        self, updates: Updates, *, cohort: Cohort | None = None, state: State | None = None
+    ) -> Aggregation:
+        """Aggregates ``updates`` of shape [n_clients, n_params]; ``state`` is the rule's.
+
+        The weight says how much each client counted through all stages. Rows that stand for several clients
+        each, fewer than the clients, have no client ids of their own.
+
+        Raises:
+            TooFewClientsError: if there are too few clients for any stage.
+
+        """
+        self.admit(updates)
+        cohort = cohort or Cohort()
+        rows: Any = updates
+        for stage in self.before:
+            rows = stage.mix(rows, cohort)
+            if len(rows) != len(updates):
+                cohort = replace(cohort, client_ids=None, n_examples=None)
+        if isinstance(rows, Mixture) and not getattr(self.rule, "streams", False):
+            result = self.rule(rows.matrix(), cohort=cohort, state=state)
+        else:
+            result = self.rule(rows, cohort=cohort, state=state)
+        if result.weight is None or not isinstance(rows, Mixture):
+            return result
+        weight = result.weight.to(rows.mixing) @ rows.mixing
+        return replace(result, weight=weight / weight.sum())
+
+
+def chain(*stages: Any) -> Chain:
+    """Returns ``chain(pre, ..., rule)``: the last stage is the rule, the others come before it.
+
+    Raises:
+        ValueError: if there is no stage.
+
+    """
+    if not stages:
+        raise ValueError("chain needs a rule as its last stage, got no stages.")
+    return Chain(before=stages[:-1], rule=stages[-1])

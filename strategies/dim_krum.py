@@ -1,0 +1,108 @@
+"""Dim-Krum: Krum that looks only at the few dimensions in which two updates differ most, and remembers.
+
+Source: Zhang, Su and Sun, "Dim-Krum: Backdoor-Resistant Federated Learning for NLP with Dimension-wise
+Krum-Based Aggregation", Findings of EMNLP 2022 (arXiv 2210.06894). Reconstructed from the abstract: no
+official code is known, and the formulas and constants below are not verified against the paper's text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hauberk.strategies.base import Aggregation, Cohort, Rule, State, whole, within
+from hauberk.strategies.columns import Updates, columns, weighted_sum
+from hauberk.strategies.geometry import squared_distances
+from hauberk.strategies.krum import check_neighbours, equal_weights, krum_scores, score_report
+from hauberk.strategies.strongest import strongest_squares
+
+SELECTIONS = ("pairwise",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DimKrum(Rule):
+    """Averages the floor(n / 2) + 1 updates with the smallest remembered dimension-wise Krum scores.
+
+    For each pair of clients d_pq is the sum of the k = max(1, floor(ratio * n_params)) largest squared
+    differences; a client's score is the sum of d over its n - f - 2 nearest. The memory of a client is
+    M <- memory * M + (1 - memory) * score, and its first score where it has none. With ratio=1, memory=0
+    and noise=0 this is Multi-Krum with n_selected = floor(n / 2) + 1.
+
+    Args:
+        n_malicious: f, the number of malicious clients to withstand; 2f + 2 < n_clients.
+        ratio: the share of dimensions that count for each pair, 0 < ratio <= 1.
+        memory: how much of a client's memory stays from round to round, 0 <= memory < 1.
+        noise: the standard deviation of the noise added to each kept update, in units of the standard
+            deviation of that coordinate over the kept updates; adaptive: where they agree there is none.
+        selection: how dimensions are chosen; "pairwise" is the paper's: anew for each pair.
+
+    """
+
+    n_malicious: int
+    ratio: float = 1e-3
+    memory: float = 0.9
+    noise: float = 0.0
+    selection: str = "pairwise"
+
+    def __post_init__(self) -> None:
+        whole(self, "n_malicious", least=0)
+        within(self, "ratio", above=0, most=1)
+        within(self, "memory", least=0, below=1)
+        within(self, "noise", least=0)
+        if self.selection not in SELECTIONS:
+            raise ValueError(f"DimKrum.selection must be one of {SELECTIONS}, got {self.selection!r}.")
+
+    def check(self, n_clients: int) -> None:
+        """Raises TooFewClientsError unless 2f + 2 < n_clients."""
+        check_neighbours(self, self.n_malicious, n_clients)
+
+    def __call__(
+        self, updates: Updates, *, cohort: Cohort | None = None, state: State | None = None
+    ) -> Aggregation:
+        """Aggregates ``updates`` of shape [n_clients, n_params].
+
+        ``state`` is {"memory": {client id: score}}; those who are absent stay in it.
+
+        Raises:
+            TooFewClientsError: if there are too few clients for ``n_malicious``.
+
+        """
+        self.admit(updates)
+        cohort = cohort or Cohort()
+        scores = krum_scores(dimension_distances(updates, self.ratio), self.n_malicious)
+        remembered, memories = remember(scores, cohort.ids(len(updates)), state, self.memory)
+        weight = equal_weights(remembered, len(updates) // 2 + 1)
+        update = weighted_sum(updates, weight)
+        if self.noise:
+            add_noise(update, updates, weight, self.noise, cohort.rng)
+        report = score_report("dim_krum", scores, cohort)
+        report |= score_report("dim_krum/memory", remembered, cohort)
+        return Aggregation(update, weight, {"memory": memories}, report)
+
+
+def dimension_distances(updates: Updates, ratio: float) -> Tensor:
+    """Returns each pair's sum of its max(1, floor(ratio * n_params)) largest squared differences."""
+    n_params = updates.shape[1]
+    k = max(1, int(ratio * n_params))
+    return squared_distances(updates) if k >= n_params else strongest_squares(updates, k)
+
+
+def remember(
+    scores: Tensor, ids: tuple[int, ...], state: State | None, memory: float
+) -> tuple[Tensor, dict[str, float]]:
+    """Returns the remembered scores [n_clients], and all clients' memories by id."""
+    memories: dict[str, float] = dict((state or {}).get("memory", {}))
+    for client_id, score in zip(map(str, ids), scores.tolist(), strict=True):
+        memories[client_id] = memory * memories.get(client_id, score) + (1 - memory) * score
+    return scores.new_tensor([memories[str(client_id)] for client_id in ids]), memories
+
+
+def add_noise(update: Tensor, updates: Updates, weight: Tensor, scale: float, rng: torch.Generator) -> None:
+    """Adds to ``update`` the mean of the noise of all kept updates: N(0, (scale * std)^2 / n_kept)."""
+    kept = weight.nonzero().squeeze(1)
+    for part, rows in columns(updates):
+        spread = rows[kept].double().std(dim=0, correction=0)
+        normal = torch.randn(len(spread), generator=rng, device=rng.device).to(spread)
+        update[part] += (scale / len(kept) ** 0.5 * spread * normal).to(update.dtype)

@@ -1,0 +1,55 @@
+"""Geometry of client updates, computed a slice of columns at a time.
+
+A float64 copy of the whole matrix of a language model would not fit in memory, so each slice is widened
+alone. Float32 products would be twice as fast, but they miss 1e-6 on heavy-tailed rows and overflow on huge
+ones. No pair's distance depends on a third row, so a few huge rows blind nobody.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from hauberk.strategies.columns import Updates, columns
+
+_SLICE = 1 << 14  # columns; 20 float64 rows of it still fit in a core's cache
+_DOUBT = 1e-6  # below this share of the norms a difference of products has lost too many digits
+
+
+def gram_matrix(updates: Updates) -> Tensor:
+    """Returns the inner products of the rows, [n_clients, n_clients], in float64."""
+    gram = torch.zeros(len(updates), len(updates), dtype=torch.float64, device=updates.device)
+    for _, part in columns(updates, _SLICE):
+        wide = part.double()
+        gram.addmm_(wide, wide.T)
+    return gram
+
+
+def squared_distances(updates: Updates) -> Tensor:
+    """Returns squared Euclidean distances between rows, [n_clients, n_clients], in float64.
+
+    Exact to 1e-6 relative for every pair: where two rows nearly agree, so that the products cancel, their
+    difference is summed directly. Distances too large for float64 are infinite.
+    """
+    gram = gram_matrix(updates)
+    norms = gram.diagonal()
+    total = norms[:, None] + norms[None, :]
+    squared = total - 2 * gram
+    doubtful = ~(squared > _DOUBT * total)  # also where the products overflowed into NaN
+    pairs = doubtful.triu(diagonal=1).nonzero()
+    if len(pairs):
+        first, second = pairs.T
+        squared[first, second] = squared[second, first] = _direct(updates, first, second)
+    return squared.fill_diagonal_(0)
+
+
+def _direct(updates: Updates, first: Tensor, second: Tensor) -> Tensor:
+    """Returns the squared distance of each pair of rows, shape [n_pairs], from their differences."""
+    squared = torch.zeros(len(first), dtype=torch.float64, device=updates.device)
+    pairs = list(zip(first.tolist(), second.tolist(), strict=True))
+    for _, part in columns(updates, _SLICE):
+        wide = part.double()
+        for index, (p, q) in enumerate(pairs):
+            difference = wide[p] - wide[q]
+            squared[index] += difference @ difference
+    return squared
