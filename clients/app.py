@@ -23,11 +23,12 @@ from .described import describe, training_of
 _WORKERS: dict[str, Worker] = {}  # one entry per process: what outlives a message is a cache, never state
 
 
-def client_app(make_worker: Callable[[Context], Worker], key: str) -> ClientApp:
-    """Returns the app; ``make_worker`` is called once per process and ``key``."""
+def client_app(make_worker: Callable[[Context], Worker], key_of: Callable[[Context], str]) -> ClientApp:
+    """Returns the app; ``make_worker`` is called once per process and key."""
     app = ClientApp()
 
     def worker(context: Context) -> Worker:
+        key = key_of(context)
         if key not in _WORKERS:
             _WORKERS.clear()
             _WORKERS[key] = make_worker(context)

@@ -63,9 +63,9 @@ def start_ray() -> None:
 
 def run_ray(prepared: Prepared, state: ServerState, observer: Observer, pool: Pool) -> ServerState:
     """Plays the rounds that are left as a Flower simulation on the workers of ``pool``."""
-    spec, outcome = prepared.spec, _Outcome()
+    spec, spec_hash, outcome = prepared.spec, prepared.spec.hash, _Outcome()
     arguments = ray.put(prepared.worker)
-    app = client_app(lambda _context: _worker(arguments), key=spec.hash)
+    app = client_app(lambda _context: _worker(arguments), key_of=lambda _context: spec_hash)
 
     def main(grid: Grid, _context: Context) -> None:
         try:

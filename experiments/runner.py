@@ -71,25 +71,30 @@ def run(
         prepared = prepare(spec, aggregator=aggregator, attack=attack)
         screen.ready(prepared)
         folder.begin(spec, played)
-        observer = _Observer(folder, screen)
+        recorder = Recorder(folder, screen)
         try:
-            last = engine(prepared, state or prepared.start, observer)
+            last = engine(prepared, state or prepared.start, recorder)
         except RoundFailed as error:
-            folder.record({"round": observer.round + 1, "failed": str(error), "refused": error.refused})
+            folder.record({"round": recorder.round + 1, "failed": str(error), "refused": error.refused})
             raise
-    summary = summarise(prepared, last, folder, spec_hash)
-    draw_curves(folder.path / "curves.png", folder.rounds(), f"{spec.name}: {spec.aggregator.name}")
+    return conclude(prepared, last, folder)
+
+
+def conclude(prepared: Prepared, last: ServerState, folder: RunFolder) -> Result:
+    """Draws the curves and writes the summary: from here on the run is finished."""
+    summary = summarise(prepared, last, folder)
+    draw_curves(folder.path / "curves.png", folder.rounds(), f"{prepared.spec.name}: {prepared.spec.aggregator.name}")
     folder.finish(summary)
     return Result(folder.path, summary)
 
 
-def summarise(prepared: Prepared, last: ServerState, folder: RunFolder, spec_hash: str) -> dict[str, Any]:
+def summarise(prepared: Prepared, last: ServerState, folder: RunFolder) -> dict[str, Any]:
     """Returns what ``summary.json`` holds."""
     spec, rounds = prepared.spec, folder.rounds()
     names = ("accuracy", "macro_f1", "attack_success_rate", "attack_success_floor")
     return {
         "name": spec.name,
-        "spec_hash": spec_hash,
+        "spec_hash": folder.spec_hash,
         "engine": spec.engine.name,
         "aggregator": spec.aggregator.name,
         "rounds": last.round,
@@ -110,7 +115,7 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{name: version(name) for name in packages}}
 
 
-class _Observer:
+class Recorder:
     """Records, checkpoints and shows each round, in this order: a record without its checkpoint is played again."""
 
     def __init__(self, folder: RunFolder, screen: Screen) -> None:

@@ -13,6 +13,8 @@ from flwr.serverapp import Grid, ServerApp
 from hauberk.clients.app import pack_arrays, pack_instruction, unpack_reply
 from hauberk.clients.client import ClientReply, Instruction
 
+from hauberk.tasks.errors import UserError
+
 from .rounds import Dispatch, RoundFailed
 
 POLL_S = 0.02
@@ -34,10 +36,21 @@ class FlowerDispatch:
 
     A client's id comes from the node that a message was sent to, learnt once in `greet`: a self-reported id would let
     a liar take another's memory, or have it refused.
+
+    Args:
+        grid: Flower's connection to the nodes.
+        n_clients: how many nodes there must be.
+        stop: ends the run when set.
+        patience_s: how long to wait for the nodes; None for ever.
+        hint: what to do when another number of nodes is there.
+        timeout_s: how long a round waits for its replies; None for ever.
     """
 
-    def __init__(self, grid: Grid, n_clients: int, stop: threading.Event, *, timeout_s: float | None = None) -> None:
-        self._grid = grid
+    def __init__(
+        self, grid: Grid, n_clients: int, stop: threading.Event, *,
+        patience_s: float | None = None, hint: str = "", timeout_s: float | None = None,
+    ) -> None:  # fmt: skip
+        self._grid, self._patience_s, self._hint = grid, patience_s, hint
         self._n_clients = n_clients
         self._stop = stop
         self._timeout_s = timeout_s
@@ -76,10 +89,11 @@ class FlowerDispatch:
                 yield _reply(message, clients[node])
 
     def _wait_for_nodes(self) -> list[int]:
-        while len(nodes := list(self._grid.get_node_ids())) < self._n_clients:
+        end = time.monotonic() + (self._patience_s or float("inf"))
+        while len(nodes := list(self._grid.get_node_ids())) < self._n_clients and time.monotonic() < end:
             self._pause()
-        if len(nodes) > self._n_clients:
-            raise RoundFailed(f"the spec has n_clients={self._n_clients}, but {len(nodes)} nodes are connected")
+        if len(nodes) != self._n_clients:
+            raise UserError(f"the spec has n_clients={self._n_clients}, but {len(nodes)} nodes are there{self._hint}")
         return sorted(nodes)
 
     def _ask(self, messages: dict[int, Message]) -> Iterator[tuple[int, Message]]:

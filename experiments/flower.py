@@ -1,0 +1,78 @@
+"""``flwr run .``: the experiment of pyproject's ``[tool.flwr.app.config]`` on Flower's own runtime."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import ray
+from flwr.app import Context
+from flwr.serverapp import Grid
+from rich.console import Console
+
+from hauberk.clients import app as clients
+from hauberk.clients.client import Worker
+from hauberk.server import app as server
+from hauberk.server.loop import play
+
+from .flat import unflatten
+from .folder import RunFolder
+from .prepare import prepare
+from .runner import Recorder, conclude
+from .screen import Terminal
+from .spec import Spec, parse
+from .tables import show_summary
+
+PATIENCE_S = 30.0
+
+
+def main(grid: Grid, context: Context) -> None:
+    """Runs the experiment on the nodes of ``grid``, or goes on with it where its folder holds a checkpoint."""
+    spec = spec_of(context.run_config)
+    folder = RunFolder(folder_of(context.run_config, spec), spec.hash)
+    with Terminal(Console()) as screen:
+        state = folder.look(spec, resume=True)
+        played = state.round if state else 0
+        screen.begin(spec, folder.path, played)
+        prepared = prepare(spec)
+        screen.ready(prepared)
+        folder.begin(spec, played)
+        number = spec.federation.n_clients
+        dispatch = server.FlowerDispatch(grid, number, threading.Event(), patience_s=PATIENCE_S, hint=hint(grid, number))
+        dispatch.greet(clients.layout_hash(prepared.server.model))
+        start, recorder = state or prepared.start, Recorder(folder, screen)
+        last = play(prepared.server, start, dispatch, spec.federation.rounds, spec.server.threads, recorder)
+        show_summary(screen.console, conclude(prepared, last, folder).summary, folder.path)
+
+
+def spec_of(run_config: Mapping[str, Any]) -> Spec:
+    """Returns the spec that a run configuration describes; ``out`` is the one key beside it."""
+    return parse(unflatten({key: value for key, value in run_config.items() if key != "out"}))
+
+
+def folder_of(run_config: Mapping[str, Any], spec: Spec) -> Path:
+    """Returns the run's folder, absolute: the runtime's working directory is not the user's."""
+    out = str(run_config.get("out") or "~/hauberk-runs")
+    return Path(os.path.abspath(os.path.expanduser(out))) / f"{spec.name}-{spec.hash[:8]}"
+
+
+def hint(grid: Grid, n_clients: int) -> str:
+    """Returns the command that gives the simulation the right number of nodes."""
+    federation = getattr(grid.run, "federation_id", None) or "<federation>"
+    return f"; type: flwr federation simulation-config {federation} --num-supernodes {n_clients}"
+
+
+def make_worker(context: Context) -> Worker:
+    """Returns this process's worker. Outside a simulation, only a machine's own configuration makes a client lie."""
+    prepared = prepare(spec_of(context.run_config))
+    if not ray.is_initialized() and not context.node_config.get("malicious"):
+        prepared = replace(prepared, worker={**prepared.worker, "attack": None, "n_malicious": 0})
+    return prepared.make_worker()
+
+
+server_app = server.server_app(main)
+client_app = clients.client_app(make_worker, key_of=lambda context: spec_of(context.run_config).hash)
