@@ -32,7 +32,6 @@ class Aggregation:
         weight: how much each client counted, shape [n_clients], sums to 1; None where that has no meaning.
         state: what the rule wants back next round; None when it remembers nothing.
         report: scalars worth logging, by name.
-
     """
 
     update: Tensor
@@ -54,7 +53,6 @@ class Cohort:
         logits: maps a parameter vector [n_params] to model outputs, for rules that look at behaviour.
         round: the round's number.
         rng: where noise comes from; by default a generator seeded by ``round``.
-
     """
 
     client_ids: tuple[int, ...] | None = None
@@ -75,7 +73,6 @@ class Cohort:
 
         Raises:
             ValueError: if the cohort's ids are not as many as the rows, or one comes twice.
-
         """
         ids = range(n_clients) if self.client_ids is None else self.client_ids
         if len(ids) != n_clients or len(set(ids)) != n_clients:
@@ -106,7 +103,6 @@ class Rule:
     Attributes:
         needs: the fields of ``Cohort`` the rule cannot do without.
         streams: whether it reads its rows only through ``columns``, so that mixed rows need no matrix.
-
     """
 
     needs: ClassVar[frozenset[str]] = frozenset()

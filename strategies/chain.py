@@ -30,7 +30,6 @@ class PreAggregator(Rule):
 
         Raises:
             TooFewClientsError: if there are too few clients.
-
         """
         self.admit(updates)
         return Mixture(updates, self.mixing(updates, cohort))
@@ -47,7 +46,6 @@ class Chain(Rule):
     Args:
         before: the pre-aggregators.
         rule: any aggregator. One that does not stream is given a matrix of the mixed rows.
-
     """
 
     before: tuple[PreAggregator, ...]
@@ -75,7 +73,6 @@ class Chain(Rule):
 
         Raises:
             TooFewClientsError: if there are too few clients for any stage.
-
         """
         self.admit(updates)
         cohort = cohort or Cohort()
@@ -99,7 +96,6 @@ def chain(*stages: Any) -> Chain:
 
     Raises:
         ValueError: if there is no stage.
-
     """
     if not stages:
         raise ValueError("chain needs a rule as its last stage, got no stages.")

@@ -19,7 +19,6 @@ class Mixture:
     Args:
         updates: the rows to mix, shape [n_clients, n_params].
         mixing: how much each of them counts in each new row, shape [n_rows, n_clients].
-
     """
 
     def __init__(self, updates: Updates, mixing: Tensor) -> None:

@@ -37,7 +37,6 @@ class DimKrum(Rule):
         noise: the standard deviation of the noise added to each kept update, in units of the standard
             deviation of that coordinate over the kept updates; adaptive: where they agree there is none.
         selection: how dimensions are chosen; "pairwise" is the paper's: anew for each pair.
-
     """
 
     n_malicious: int
@@ -67,7 +66,6 @@ class DimKrum(Rule):
 
         Raises:
             TooFewClientsError: if there are too few clients for ``n_malicious``.
-
         """
         self.admit(updates)
         cohort = cohort or Cohort()

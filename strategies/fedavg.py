@@ -24,7 +24,6 @@ class FedAvg(Rule):
             the clients' own word, so the default does without them.
         cap: under "examples", a client counts for at most ``cap`` times the median count; ours: the paper
             trusts every count.
-
     """
 
     weighting: str = "uniform"
@@ -42,7 +41,6 @@ class FedAvg(Rule):
 
         Raises:
             ValueError: if the weights need example counts that ``cohort`` lacks.
-
         """
         self.admit(updates)
         weight = torch.full((len(updates),), 1 / len(updates), dtype=torch.float64)

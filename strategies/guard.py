@@ -30,7 +30,6 @@ class Guard:
         max_norm: the largest Euclidean norm of an update, or None for no limit. A robust rule sees to huge
             rows itself; a limit helps a mean.
         max_size: how many times the bytes of the layout a reply may hold, integer buffers included.
-
     """
 
     max_examples: float = 1e7
@@ -51,10 +50,10 @@ class Guard:
         if not isinstance(arrays, Mapping):
             return "the reply holds no tensors"
         return (
-            self._examples(n_examples)
+            self.examples(n_examples)
             or _first(_odd_name(name, array, layout) for name, array in arrays.items())
             or _first(_odd_tensor(slot, arrays.get(slot.name)) for slot in layout)
-            or self._oversized(arrays, layout)
+            or self.oversized(sum(array.nbytes for array in arrays.values()), layout)
         )
 
     def row(self, row: Tensor, layout: Layout) -> str | None:
@@ -67,7 +66,8 @@ class Guard:
                 return f"the update has norm {norm:.6g}, the limit is {self.max_norm:.6g}"
         return None
 
-    def _examples(self, n_examples: float) -> str | None:
+    def examples(self, n_examples: float) -> str | None:
+        """Returns why a claimed example count is refused, or None."""
         if isinstance(n_examples, bool) or not isinstance(n_examples, int | float | np.number):
             return f"the example count is a {type(n_examples).__name__}, not a number"
         if not isfinite(n_examples) or not 0 < n_examples <= self.max_examples:
@@ -76,11 +76,11 @@ class Guard:
             )
         return None
 
-    def _oversized(self, arrays: Mapping[str, Any], layout: Layout) -> str | None:
-        got = sum(array.nbytes for array in arrays.values())
+    def oversized(self, n_bytes: int, layout: Layout) -> str | None:
+        """Returns why a reply of ``n_bytes`` is refused, or None."""
         due = sum((slot.stop - slot.start) * np.dtype(slot.dtype).itemsize for slot in layout)
-        if got > self.max_size * due + _SPARE_BYTES:
-            return f"the reply is oversized: {got} bytes where {due} are due"
+        if n_bytes > self.max_size * due + _SPARE_BYTES:
+            return f"the reply is oversized: {n_bytes} bytes where {due} are due"
         return None
 
 

@@ -22,7 +22,6 @@ class Krum(Rule):
 
     Args:
         n_malicious: f, the number of malicious clients to withstand; 2f + 2 < n_clients.
-
     """
 
     n_malicious: int
@@ -41,7 +40,6 @@ class Krum(Rule):
 
         Raises:
             TooFewClientsError: if there are too few clients for ``n_malicious``.
-
         """
         self.admit(updates)
         scores = krum_scores(squared_distances(updates), self.n_malicious)
@@ -56,7 +54,6 @@ class MultiKrum(Rule):
     Args:
         n_malicious: f, the number of malicious clients to withstand; 2f + 2 < n_clients.
         n_selected: how many updates to average, at most n_clients; by default n_clients - f.
-
     """
 
     n_malicious: int
@@ -83,7 +80,6 @@ class MultiKrum(Rule):
 
         Raises:
             TooFewClientsError: if there are too few clients for ``n_malicious`` or ``n_selected``.
-
         """
         self.admit(updates)
         scores = krum_scores(squared_distances(updates), self.n_malicious)
@@ -98,7 +94,6 @@ def krum_scores(distances: Tensor, n_malicious: int) -> Tensor:
     Args:
         distances: squared distances, shape [n_clients, n_clients].
         n_malicious: f.
-
     """
     # Leaving out the diagonal, not the smallest entry: two equal rows are neighbours at distance 0.
     others = distances.clone().fill_diagonal_(torch.inf)

@@ -45,7 +45,6 @@ class OrderStatistics:
         ranks: which order statistics, from 0.
         like: a tensor of the dtype and device of the slices.
         width: the largest width of a slice.
-
     """
 
     def __init__(self, n_rows: int, ranks: Sequence[int], like: Tensor, width: int) -> None:

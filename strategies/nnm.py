@@ -23,7 +23,6 @@ class NNM(PreAggregator):
 
     Args:
         n_malicious: f, the number of malicious clients to withstand; 2f < n_clients.
-
     """
 
     n_malicious: int

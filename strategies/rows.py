@@ -34,7 +34,6 @@ class Collected:
         client_ids: who sent each row, ascending.
         n_examples: how many examples each claims.
         refused: why, by client id; a client with two replies is also here, though its first one may count.
-
     """
 
     updates: Tensor
@@ -54,7 +53,6 @@ class Rows:
 
     Raises:
         ValueError: if a client is asked twice, or ``parameters`` does not fit ``layout``.
-
     """
 
     def __init__(

@@ -30,7 +30,6 @@ def strongest_squares(updates: Updates, k: int) -> Tensor:
 
     Returns:
         A symmetric matrix [n_clients, n_clients] in float64 with a diagonal of 0.
-
     """
     n_clients = len(updates)
     sums = torch.zeros(n_clients, n_clients, dtype=torch.float64, device=updates.device)
