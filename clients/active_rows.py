@@ -28,7 +28,7 @@ WORTH_IT = 0.75  # share of the rows in use above which the small table saves no
 def active_rows(model: nn.Module, data: Encoded) -> np.ndarray | None:
     """Returns the rows of ``model.embedding`` to train, ascending, int64 [n]; ``None`` for them all."""
     table = getattr(model, "embedding", None)
-    if not isinstance(table, nn.Embedding) or not _is_plain(model, table):
+    if type(table) is not nn.Embedding or not _is_plain(model, table):
         return None
     used = np.zeros(table.num_embeddings, dtype=bool)
     used[data.tokens] = True
