@@ -19,7 +19,7 @@ from hauberk.attacks import Tamper
 from hauberk.clients.training import Training
 from hauberk.tasks.encoding import Encoded
 
-# A vectorised kernel treats the last few numbers of a tensor by other instructions, which may round otherwise.
+# A vectorised kernel treats the last few numbers of a tensor by other instructions, which may round apart.
 # With as many rows modulo LANES and the last LANES rows in place, they are the same numbers in both tables.
 LANES = 64
 WORTH_IT = 0.75  # share of the rows in use above which the small table saves nothing
