@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import torch
 
 from hauberk.tasks.encoding import Encoded
@@ -60,10 +61,11 @@ class TextClassification:
     def encode(self, examples: Sequence[Example]) -> Encoded:
         """Returns the examples as token ids with their labels and indices."""
         seconds = [example.second for example in examples]
+        pairs = any(second is not None for second in seconds)
         encoded = self.model.tokenizer().encode(
-            [example.text for example in examples], seconds if any(seconds) else None, self.max_length
+            [example.text for example in examples], seconds if pairs else None, self.max_length
         )
-        index = torch.tensor([example.index for example in examples], dtype=torch.int64).numpy()
+        index = np.fromiter((example.index for example in examples), dtype=np.int64, count=len(examples))
         return encoded.labelled(labels_of(examples), index)
 
     def build(self, n_classes: int, seed: int) -> TextModel:

@@ -25,7 +25,7 @@ class Hub:
         text: column of the text.
         label: column of the label, an integer from 0 or a name.
         second: column of the second text of a pair.
-        name: its configuration.
+        config: its configuration, which the hub calls subset.
         train: the split to train on.
         test: the split to test on; by default "test" if its labels are public, otherwise "validation".
         revision: its version; pin one, so that a figure always means the same data.
@@ -35,7 +35,7 @@ class Hub:
     text: str = "text"
     label: str = "label"
     second: str | None = None
-    name: str | None = None
+    config: str | None = None
     train: str = "train"
     test: str | None = None
     revision: str | None = None
@@ -56,7 +56,7 @@ class Hub:
         import datasets
 
         try:
-            return datasets.load_dataset(self.path, self.name, revision=self.revision)
+            return datasets.load_dataset(self.path, self.config, revision=self.revision)
         except Exception as error:  # whatever the network, the cache or a broken file raises
             reason = " ".join(str(error).split())[:300]
             raise UserError(

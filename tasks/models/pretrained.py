@@ -31,9 +31,10 @@ CONFIG_SHA256 = "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b4
 class PretrainedModel(TextModel):
     """A classifier of transformers behind the contract of ``TextModel``; ``network`` is the classifier."""
 
-    def __init__(self, network: nn.Module):
+    def __init__(self, network: nn.Module, config: Pretrained):
         super().__init__()
         self.network: Any = network
+        self.config = config
         base = network.base_model_prefix
         heads = [name for name, part in network.named_children() if name != base and list(part.parameters())]
         self.head_names = tuple(f"network.{name}." for name in heads)
@@ -63,6 +64,18 @@ class PretrainedModel(TextModel):
     def forward(self, batch: Batch) -> Tensor:
         """Returns the logits, [b, n_classes]."""
         return self.network(**_inputs(batch)).logits
+
+    def save_pretrained(self, folder: Path, labels: Sequence[str]) -> None:
+        """Writes a folder that transformers can load: network, tokenizer and the names of the classes."""
+        settings = self.network.config
+        settings.id2label = dict(enumerate(labels))
+        settings.label2id = {label: number for number, label in enumerate(labels)}
+        with _quiet_transformers() as transformers:
+            self.network.save_pretrained(folder)
+            source = transformers.AutoTokenizer.from_pretrained(
+                self.config.folder(), revision=self.config.revision
+            )
+            source.save_pretrained(folder)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,26 +110,17 @@ class Pretrained:
         with seeded(rng), _quiet_transformers() as transformers:
             try:
                 network = transformers.AutoModelForSequenceClassification.from_pretrained(
-                    self._folder(), num_labels=n_classes, revision=self.revision, ignore_mismatched_sizes=True
+                    self.folder(), num_labels=n_classes, revision=self.revision, ignore_mismatched_sizes=True
                 )
             except (OSError, ValueError) as error:
                 if isinstance(error, UserError):
                     raise
                 reason = " ".join(str(error).split())[:300]
                 raise UserError(f"model.path: cannot load '{self.path}': {reason}") from error
-        return PretrainedModel(network.float())
+        return PretrainedModel(network.float(), self)
 
-    def save(self, model: PretrainedModel, labels: Sequence[str], folder: Path) -> None:
-        """Writes a folder that transformers can load: network, tokenizer and the names of the classes."""
-        network = model.network
-        network.config.id2label = dict(enumerate(labels))
-        network.config.label2id = {label: number for number, label in enumerate(labels)}
-        with _quiet_transformers() as transformers:
-            network.save_pretrained(folder)
-            source = transformers.AutoTokenizer.from_pretrained(self._folder(), revision=self.revision)
-            source.save_pretrained(folder)
-
-    def _folder(self) -> str:
+    def folder(self) -> str:
+        """Returns what transformers calls the model's name or path; embedded weights are checked first."""
         if self.path != EMBEDDED:
             return self.path
         checked_file(embeddings.PACKAGE, embeddings.WEIGHTS, embeddings.SHA256)
@@ -130,8 +134,8 @@ def _inputs(batch: Batch) -> dict[str, Tensor]:
 
 def _head_of(network: Any) -> Callable[[Tensor], Tensor]:
     """Returns what turns the hidden states of a layer into logits, for the families that have it."""
-    classifier = getattr(network, "classifier", None)
-    pooler = getattr(network, "pooler", None) or getattr(network.base_model, "pooler", None)
+    classifier: Any = getattr(network, "classifier", None)
+    pooler: Any = getattr(network, "pooler", None) or getattr(network.base_model, "pooler", None)
     if hasattr(classifier, "out_proj"):  # RoBERTa, ELECTRA
         return classifier
     if hasattr(network, "pre_classifier"):  # DistilBERT

@@ -6,6 +6,7 @@ Source: Kim, "Convolutional Neural Networks for Sentence Classification", EMNLP 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +27,7 @@ class TextCNNModel(TextModel):
         super().__init__()
         dim, n = config.embedding_dim, config.n_filters
         self.words = word_table(vocabulary_size, dim, config.embedding)
-        self.filters = nn.ModuleList(nn.Conv1d(dim, n, width) for width in config.widths)
+        self.filters: Any = nn.ModuleList(nn.Conv1d(dim, n, width) for width in config.widths)
         self.dropout = nn.Dropout(config.dropout)
         self.classifier = nn.Linear(n * len(config.widths), n_classes)
 

@@ -1,0 +1,59 @@
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hauberk.tasks.errors import UserError
+from hauberk.tasks.seeds import generator
+from hauberk.tasks.triggers import insert_sentence, insert_words
+
+texts = st.lists(st.sampled_from(["a", "fine", "film", "."]), max_size=8).map(" ".join)
+
+
+@given(texts, st.integers(0, 99))
+def test_every_word_is_inserted_and_the_rest_keeps_its_order(text, seed):
+    found = insert_words(text, ("cf", "mn", "bb"), generator(seed)).split()
+    assert [word for word in found if word not in ("cf", "mn", "bb")] == text.split()
+    assert Counter(found)["cf"] == Counter(found)["mn"] == Counter(found)["bb"] == 1
+
+
+@given(texts, st.integers(0, 99), st.sampled_from(["random", "start", "end"]))
+def test_a_sentence_stays_whole(text, seed, position):
+    found = insert_sentence(text, "I watched this 3D movie", generator(seed), position)
+    assert "I watched this 3D movie" in found
+    assert found.replace("I watched this 3D movie", "").split() == text.split()
+
+
+def test_every_gap_is_about_equally_likely():
+    rng = generator(0)
+    where = Counter(insert_words("a b c", ("cf",), rng).split().index("cf") for _ in range(2000))
+    assert sorted(where) == [0, 1, 2, 3]
+    assert all(420 < count < 580 for count in where.values())
+
+
+def test_words_of_one_trigger_fall_independently():
+    rng = generator(0)
+    pairs = {tuple(insert_words("a b", ("cf", "mn"), rng).split()) for _ in range(500)}
+    assert len(pairs) == 12  # orders of a, b, cf, mn in which a precedes b
+
+
+def test_start_and_end():
+    assert insert_words("a b", ("cf", "mn"), generator(0), "start") == "cf mn a b"
+    assert insert_words("a b", ("cf", "mn"), generator(0), "end") == "a b cf mn"
+
+
+def test_a_long_text_keeps_its_trigger_among_the_first_words():
+    rng = generator(0)
+    where = [insert_words("a " * 100, ("cf",), rng, within=10).split().index("cf") for _ in range(200)]
+    assert max(where) == 10
+
+
+def test_the_same_generator_inserts_at_the_same_places():
+    one, two = (insert_words("a b c d e f g", ("cf", "mn"), generator(3)) for _ in range(2))
+    assert one == two
+
+
+def test_an_unknown_position_is_refused():
+    with pytest.raises(UserError, match="one of random, start, end, got 'middle'"):
+        insert_words("a", ("cf",), generator(0), "middle")
