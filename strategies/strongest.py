@@ -59,7 +59,7 @@ def _search(updates: Updates, k: int, batch: range) -> list[Sequence[float | Non
     finds = _finds(updates, k, batch)
     width = min(SLICE, n_params)
     buffer = torch.empty(n_clients - 1, width, dtype=finds[0].floors.dtype, device=updates.device)
-    for _, part in columns(updates):
+    for _, part in columns(updates, SLICE):
         rows = working(part)
         width = rows.shape[1]
         padded = -(-width // _BLOCK) * _BLOCK
@@ -137,5 +137,9 @@ def _sum_of_largest(values: Tensor, k: int) -> float:
     if k < len(array):
         array.partition(len(array) - k)
         array = array[len(array) - k :]
-    largest = torch.from_numpy(array).double().clamp_(max=torch.finfo(values.dtype).max)
-    return float(largest @ largest)
+    total = 0.0
+    for part in torch.from_numpy(array).split(SLICE):
+        # A difference of two huge float32 values may be infinite; its square in float64 need not be.
+        wide = part.double().clamp_(max=torch.finfo(values.dtype).max)
+        total += float(wide @ wide)
+    return total

@@ -1,0 +1,232 @@
+"""Every aggregator of the package's table passes every one of these; so does every pre-aggregator."""
+
+import json
+import math
+import pickle
+from dataclasses import fields
+
+import pytest
+import torch
+from safetensors.torch import load, save
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from hauberk.strategies import AGGREGATORS, NNM, PRE_AGGREGATORS, Cohort, chain
+
+N, D, F = 11, 40, 2
+
+
+def build(kind, n_malicious=F, **settings):
+    if any(field.name == "n_malicious" for field in fields(kind)):
+        settings["n_malicious"] = n_malicious
+    return kind(**settings)
+
+
+RULES = [build(kind) for kind in AGGREGATORS.values()]
+RULES += [
+    AGGREGATORS["fedavg"](weighting="examples"),
+    AGGREGATORS["multi_krum"](n_malicious=F, n_selected=3),
+    AGGREGATORS["dim_krum"](n_malicious=F, ratio=0.2),
+    AGGREGATORS["dim_krum"](n_malicious=F, ratio=0.2, noise=1.0),
+]
+RULES += [chain(NNM(n_malicious=F), rule) for rule in RULES]
+every_rule = pytest.mark.parametrize("aggregate", RULES, ids=repr)
+every_pre = pytest.mark.parametrize("pre", [build(kind) for kind in PRE_AGGREGATORS.values()], ids=repr)
+
+
+@pytest.fixture
+def updates():
+    return torch.randn(N, D, generator=torch.Generator().manual_seed(0))
+
+
+def cohort(order=range(N)):
+    ids = [100 + 7 * k for k in order]
+    return Cohort(client_ids=tuple(ids), n_examples=tuple(10.0 + k for k in order), round=3)
+
+
+@every_rule
+def test_shapes_and_weights(aggregate, updates):
+    result = aggregate(updates, cohort=cohort())
+    assert result.update.shape == (D,)
+    assert result.update.dtype == updates.dtype
+    if result.weight is not None:
+        assert result.weight.shape == (N,)
+        assert result.weight.sum() == pytest.approx(1)
+        assert (result.weight >= 0).all()
+    assert all(isinstance(value, float) for value in result.report.values())
+
+
+@every_rule
+def test_a_bare_call_will_do(aggregate, updates):
+    if "examples" not in repr(aggregate):
+        assert aggregate(updates).update.isfinite().all()
+
+
+@every_rule
+def test_input_is_left_alone(aggregate, updates):
+    before, known = updates.clone(), cohort()
+    state = aggregate(updates, cohort=known).state
+    kept = json.dumps(state)
+    result = aggregate(updates, cohort=known, state=state)
+    assert torch.equal(updates, before)
+    assert json.dumps(state) == kept
+    result.update.zero_()
+    assert torch.equal(updates, before)
+
+
+@every_rule
+def test_client_order_does_not_matter(aggregate, updates):
+    order = torch.randperm(N, generator=torch.Generator().manual_seed(1))
+    straight = aggregate(updates, cohort=cohort())
+    shuffled = aggregate(updates[order], cohort=cohort(order.tolist()))
+    torch.testing.assert_close(shuffled.update, straight.update)
+    if straight.weight is not None:
+        torch.testing.assert_close(shuffled.weight, straight.weight[order])
+    assert shuffled.report == pytest.approx(straight.report)
+    # The second round, where what is remembered must follow the client and not the row.
+    straight = aggregate(updates.flip(1), cohort=cohort(), state=straight.state)
+    shuffled = aggregate(updates.flip(1)[order], cohort=cohort(order.tolist()), state=shuffled.state)
+    torch.testing.assert_close(shuffled.update, straight.update)
+
+
+@every_rule
+def test_agreement_is_returned_unchanged(aggregate, updates):
+    same = updates[:1].expand(N, -1)
+    torch.testing.assert_close(aggregate(same, cohort=cohort()).update, updates[0])
+
+
+@every_rule
+def test_shifting_all_updates_shifts_the_result(aggregate, updates):
+    shift = torch.linspace(-2, 2, D)
+    moved = aggregate(updates + shift, cohort=cohort()).update
+    torch.testing.assert_close(
+        moved, aggregate(updates, cohort=cohort()).update + shift, atol=1e-5, rtol=1e-5
+    )
+
+
+@every_rule
+def test_survives_pickling(aggregate, updates):
+    twin = pickle.loads(pickle.dumps(aggregate))
+    assert twin == aggregate
+    assert repr(twin) == repr(aggregate)
+    known = cohort()
+    torch.testing.assert_close(twin(updates, cohort=known).update, aggregate(updates, cohort=cohort()).update)
+
+
+@every_rule
+@pytest.mark.parametrize("scale", [1e30, 1e38])
+def test_finite_on_huge_finite_rows(aggregate, updates, scale):
+    updates[:F] *= scale / updates[:F].abs().max()
+    result = aggregate(updates, cohort=cohort())
+    assert result.update.isfinite().all()
+    assert all(math.isfinite(value) for value in result.report.values())
+
+
+@every_rule
+def test_finite_on_tiny_and_on_zero_rows(aggregate, updates):
+    for rows in (updates * 1e-38, updates * 0):
+        assert aggregate(rows, cohort=cohort()).update.isfinite().all()
+
+
+@every_rule
+def test_one_parameter_is_enough(aggregate, updates):
+    assert aggregate(updates[:, :1], cohort=cohort()).update.shape == (1,)
+
+
+@every_rule
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
+def test_other_float_types_stay(aggregate, updates, dtype):
+    result = aggregate(updates.to(dtype), cohort=cohort())
+    assert result.update.dtype == dtype
+    exact = aggregate(updates.to(dtype).double(), cohort=cohort()).update
+    torch.testing.assert_close(result.update.double(), exact, rtol=1e-2, atol=1e-2)
+
+
+@every_rule
+def test_what_is_not_a_float_matrix_is_refused(aggregate, updates):
+    for odd in (updates[0], updates.long()):
+        with pytest.raises(ValueError, match="float matrix"):
+            aggregate(odd, cohort=cohort())
+
+
+@every_rule
+def test_no_clients_are_refused(aggregate, updates):
+    with pytest.raises(ValueError, match="n_clients=0"):
+        aggregate(updates[:0])
+    with pytest.raises(ValueError, match="n_clients=0"):
+        aggregate.check(0)
+
+
+@every_rule
+def test_state_survives_safetensors_and_json(aggregate, updates):
+    state = aggregate(updates, cohort=cohort()).state
+    if state is None:
+        return
+    tensors = {name: value for name, value in state.items() if torch.is_tensor(value)}
+    rest = {name: value for name, value in state.items() if not torch.is_tensor(value)}
+    restored = json.loads(json.dumps(rest, allow_nan=False)) | load(save(tensors))
+    again = aggregate(updates.flip(1), cohort=cohort(), state=restored)
+    once = aggregate(updates.flip(1), cohort=cohort(), state=state)
+    assert torch.equal(again.update, once.update)
+    assert json.dumps(again.state) == json.dumps(once.state)
+
+
+@pytest.mark.parametrize("name", [*AGGREGATORS, *PRE_AGGREGATORS])
+def test_a_misspelt_parameter_is_refused(name):
+    kind = (AGGREGATORS | PRE_AGGREGATORS)[name]
+    with pytest.raises(TypeError, match="n_malicous"):
+        kind(n_malicous=1)
+
+
+@pytest.mark.parametrize("name", [*AGGREGATORS, *PRE_AGGREGATORS])
+def test_too_many_malicious_are_refused_with_both_numbers(name, updates):
+    kind = (AGGREGATORS | PRE_AGGREGATORS)[name]
+    if not any(field.name == "n_malicious" for field in fields(kind)):
+        return
+    aggregate = build(kind, n_malicious=N)
+    with pytest.raises(ValueError, match=f"^{kind.__name__} needs .*f={N} and n_clients={N}"):
+        aggregate(updates)
+    for odd in (-1, 1.5, True, "2"):
+        with pytest.raises(ValueError, match="n_malicious must be a whole number"):
+            build(kind, n_malicious=odd)
+
+
+@every_rule
+def test_settings_cannot_be_changed(aggregate):
+    with pytest.raises(AttributeError):
+        aggregate.n_malicious = 0
+
+
+@every_pre
+def test_rows_in_rows_out(pre, updates):
+    before = updates.clone()
+    rows = pre(updates)
+    assert rows.shape == (pre.n_rows(N), D)
+    assert rows.dtype == updates.dtype
+    assert torch.equal(updates, before)
+    torch.testing.assert_close(pre(updates[:1].expand(N, -1)), updates[:1].expand(len(rows), -1))
+    assert pickle.loads(pickle.dumps(pre)) == pre
+
+
+class LargestTensor(TorchDispatchMode):
+    """Sees every operation, and remembers the bytes of the largest new tensor."""
+
+    n_bytes = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        before = {id(a): None for a in args}
+        result = func(*args, **(kwargs or {}))
+        sources = {a.untyped_storage().data_ptr() for a in args if torch.is_tensor(a)}
+        for made in result if isinstance(result, tuple | list) else (result,):
+            fresh = torch.is_tensor(made) and id(made) not in before
+            if fresh and made.untyped_storage().data_ptr() not in sources:
+                self.n_bytes = max(self.n_bytes, made.untyped_storage().nbytes())
+        return result
+
+
+@every_rule
+def test_no_second_matrix(aggregate):
+    # Wide enough that a slice of columns in float64 is small beside the matrix.
+    updates = torch.randn(N, 1 << 20)
+    with LargestTensor() as largest:
+        aggregate(updates, cohort=cohort())
+    assert 0 < largest.n_bytes <= 0.2 * updates.nbytes
