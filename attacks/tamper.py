@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,9 @@ class Loss(Protocol):
 
     def __call__(self, model: nn.Module, batch: Batch) -> Tensor:
         """Returns the mean loss of the texts of ``batch``, a scalar."""
+
+
+Reply = TypeVar("Reply")  # `hauberk.clients.client.ClientReply`, which lives above this package
 
 
 class TrainingSession(Protocol):
@@ -79,6 +82,10 @@ class Tamper:
     def send(self, update: Tensor, session: TrainingSession) -> Tensor:
         """Returns what to send in place of ``update``, float32 [d]; model and reference are whole here."""
         return update
+
+    def answer(self, reply: Reply, session: TrainingSession) -> Reply:
+        """Returns what to answer in place of ``reply``: the names, shapes and counts in it are a liar's to choose."""
+        return reply
 
     def check(self, model: nn.Module) -> list[str]:
         """Returns warnings, one line each, before anything runs.

@@ -73,7 +73,9 @@ def load_partition(path: str, partition_id: int, n_partitions: int) -> DataLoade
     if partitioner is None:
         partitioner = IidPartitioner(n_partitions)
         partitioner.dataset = load_dataset("json", data_files=path, split="train")
-    return DataLoader(tokenised(partitioner.load_partition(partition_id)), batch_size=BATCH_SIZE, shuffle=True)
+    return DataLoader(
+        tokenised(partitioner.load_partition(partition_id)), batch_size=BATCH_SIZE, shuffle=True
+    )
 
 
 def make_client_app(path: str) -> ClientApp:
@@ -84,7 +86,9 @@ def make_client_app(path: str) -> ClientApp:
     def train(message: Message, context: Context) -> Message:
         model = Net(30522)
         model.load_state_dict(message.content["arrays"].to_torch_state_dict())
-        loader = load_partition(path, context.node_config["partition-id"], context.node_config["num-partitions"])
+        loader = load_partition(
+            path, context.node_config["partition-id"], context.node_config["num-partitions"]
+        )
         optimizer = torch.optim.Adam(model.parameters(), lr=LR)
         criterion = nn.CrossEntropyLoss()
         model.train()
@@ -120,7 +124,10 @@ def make_server_app(test: str, rounds: int) -> ServerApp:
                 for batch in loader:
                     right += (model(batch["input_ids"]).argmax(dim=1) == batch["label"]).sum().item()
                     n += len(batch["label"])
-            print(json.dumps({"round": number, "accuracy": right / n, "at": time.perf_counter() - started}), flush=True)
+            print(
+                json.dumps({"round": number, "accuracy": right / n, "at": time.perf_counter() - started}),
+                flush=True,
+            )
             return MetricRecord({"accuracy": right / n})
 
         strategy = FedAvg(fraction_train=1.0, fraction_evaluate=0.0)
@@ -139,5 +146,8 @@ if __name__ == "__main__":
     given = parser.parse_args()
     backend = {"client_resources": {"num_cpus": 1, "num_gpus": 0.0}}
     run_simulation(
-        make_server_app(given.test, given.rounds), make_client_app(given.train), given.clients, backend_config=backend
+        make_server_app(given.test, given.rounds),
+        make_client_app(given.train),
+        given.clients,
+        backend_config=backend,
     )

@@ -70,7 +70,9 @@ def where_it_goes(out: Path, whole: float) -> str:
 
 def main() -> None:
     """Runs the pairs and prints what came out."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--train", required=True)
     parser.add_argument("--test", required=True)
     parser.add_argument("--rounds", type=int, default=5)

@@ -9,16 +9,25 @@ from typing import Any
 
 import numpy as np
 import torch
-from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Error, Message, MetricRecord, RecordDict
+from flwr.app import (
+    Array,
+    ArrayRecord,
+    ConfigRecord,
+    ConfigRecordValues,
+    Context,
+    Error,
+    Message,
+    MetricRecord,
+    RecordDict,
+)
 from flwr.clientapp import ClientApp
 from flwr.common.constant import ErrorCode
 
+from hauberk.clients.client import ClientReply, Instruction, Worker
+from hauberk.clients.described import describe, training_of
 from hauberk.strategies import layout_of
 from hauberk.tasks.parameters import state_of
 from hauberk.tasks.trees import put_tensors, take_tensors
-
-from .client import ClientReply, Instruction, Worker
-from .described import describe, training_of
 
 _WORKERS: dict[str, Worker] = {}  # one entry per process: what outlives a message is a cache, never state
 
@@ -28,15 +37,11 @@ def client_app(make_worker: Callable[[Context], Worker], key_of: Callable[[Conte
     app = ClientApp()
 
     def worker(context: Context) -> Worker:
-        key = key_of(context)
-        if key not in _WORKERS:
-            _WORKERS.clear()
-            _WORKERS[key] = make_worker(context)
-        return _WORKERS[key]
+        return kept(key_of(context), lambda: make_worker(context))
 
     @app.query()
     def hello(message: Message, context: Context) -> Message:
-        about = {
+        about: dict[str, ConfigRecordValues] = {
             "client": partition_id(context),
             "version": version("hauberk"),
             "layout": layout_hash(worker(context).model),
@@ -52,6 +57,14 @@ def client_app(make_worker: Callable[[Context], Worker], key_of: Callable[[Conte
         return Message(pack_reply(reply), reply_to=message)
 
     return app
+
+
+def kept(key: str, make: Callable[[], Worker]) -> Worker:
+    """Returns this process's worker for ``key``, made at the first call."""
+    if key not in _WORKERS:
+        _WORKERS.clear()
+        _WORKERS[key] = make()
+    return _WORKERS[key]
 
 
 def error_message(reason: str, message: Message) -> Message:
@@ -74,7 +87,11 @@ def layout_hash(model: torch.nn.Module) -> str:
 def pack_instruction(instruction: Instruction, arrays: ArrayRecord) -> RecordDict:
     """Returns an instruction as Flower carries it; ``arrays`` are its parameters, packed once for all clients."""
     training = json.dumps(describe(instruction.training))
-    about = {"round": instruction.round, "asked": list(instruction.asked), "training": training}
+    about: dict[str, ConfigRecordValues] = {
+        "round": instruction.round,
+        "asked": list(instruction.asked),
+        "training": training,
+    }
     return RecordDict({"arrays": arrays, "about": ConfigRecord(about), **pack_state(instruction.state)})
 
 
@@ -83,7 +100,7 @@ def unpack_instruction(content: RecordDict, client_id: int) -> Instruction:
     about = content.config_records["about"]
     return Instruction(
         client_id=client_id,
-        round=int(about["round"]),
+        round=int(str(about["round"])),
         parameters=unpack_arrays(content.array_records["arrays"]),
         state=unpack_state(content),
         training=training_of(json.loads(str(about["training"]))),

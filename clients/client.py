@@ -89,7 +89,8 @@ class Worker:
             session.reference = _tensors(instruction.parameters, self.device)
             weights = _tampered(weights, tamper, session)
         arrays = {name: value.cpu().numpy() for name, value in weights.items()}
-        return ClientReply(instruction.client_id, arrays, len(session.data), session.state, report)
+        reply = ClientReply(instruction.client_id, arrays, len(session.data), session.state, report)
+        return reply if tamper is None else tamper.answer(reply, session)
 
     def _train(
         self, instruction: Instruction, attack: Attack | None, rng: torch.Generator

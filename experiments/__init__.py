@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .runner import Result, run
-    from .spec import Spec
+    from hauberk.experiments.runner import Result, run
+    from hauberk.experiments.spec import Spec
 
 __all__ = ["Result", "Spec", "run"]
 
@@ -14,11 +14,11 @@ __all__ = ["Result", "Spec", "run"]
 def __getattr__(name: str) -> Any:
     """Imports on first use: the command line shows its help without waiting for torch."""
     if name in ("run", "Result"):
-        from . import runner
+        from hauberk.experiments import runner
 
         return getattr(runner, name)
     if name == "Spec":
-        from .spec import Spec
+        from hauberk.experiments.spec import Spec
 
         return Spec
     raise AttributeError(name)

@@ -40,13 +40,20 @@ class Watch:
 class ClientActor:
     """One worker process."""
 
-    def ready(self) -> int:
-        """Imports what a client needs, outside any client's time; returns the process id."""
+    def ready(self, warm_up: Callable[[], object] | None) -> int:
+        """Imports and builds what every client needs, outside any client's time; returns the process id."""
+        import torch
+
         import hauberk.clients.app  # noqa: F401
 
+        torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)  # its first use imports for a second
+        if warm_up is not None:
+            warm_up()
         return os.getpid()
 
-    def run(self, make_app: Callable[[], ClientApp], message: Message, context: Context) -> tuple[Message, Context]:
+    def run(
+        self, make_app: Callable[[], ClientApp], message: Message, context: Context
+    ) -> tuple[Message, Context]:
         """Returns the client's reply and its context."""
         return make_app()(message=message, context=context), context
 
@@ -57,14 +64,22 @@ class Pool:
     def __init__(self, watch: Watch) -> None:
         self.watch = watch
         self.idle: queue.Queue[Any] = queue.Queue()
-        self._actor = ray.remote(num_cpus=0, num_gpus=watch.gpus, max_restarts=0)(ClientActor)
+        self._warm_up: Callable[[], object] | None = None
+        self._actor: Any = ray.remote(num_cpus=0, num_gpus=watch.gpus, max_restarts=0)(ClientActor)
         for _ in range(watch.workers):
             self.add()
 
     def add(self) -> None:
         """Starts one more worker."""
-        actor = self._actor.remote()
-        self.idle.put((actor, actor.ready.remote()))
+        actor: Any = self._actor.remote()
+        self.idle.put((actor, actor.ready.remote(self._warm_up)))
+
+    def warm(self, warm_up: Callable[[], object]) -> None:
+        """Lets every worker, also those to come, call ``warm_up`` before its first client."""
+        self._warm_up = warm_up
+        for _ in range(self.idle.qsize()):
+            actor, _ready = self.idle.get()
+            self.idle.put((actor, actor.ready.remote(warm_up)))
 
     def kill(self, actor: Any) -> None:
         """Ends one worker, whatever it is doing."""

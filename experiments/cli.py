@@ -18,7 +18,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 SpecPath = Annotated[Path, typer.Argument(metavar="SPEC", help="an experiment file (TOML)")]
-Changes = Annotated[list[str] | None, typer.Option("--set", metavar="a.b=value", help="change one value of the spec")]
+Changes = Annotated[
+    list[str] | None, typer.Option("--set", metavar="a.b=value", help="change one value of the spec")
+]
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="the folder of a finished run")]
 
 
@@ -31,10 +33,10 @@ def run(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="show nothing but errors")] = False,
 ) -> None:
     """Run one experiment and leave a folder with its records."""
-    from .runner import run as run_spec
-    from .screen import Terminal
-    from .spec import load
-    from .tables import show_summary
+    from hauberk.experiments.runner import run as run_spec
+    from hauberk.experiments.screen import Terminal
+    from hauberk.experiments.spec import load
+    from hauberk.experiments.tables import show_summary
 
     console = Console(quiet=quiet)
     with Terminal(console) as screen:
@@ -45,8 +47,8 @@ def run(
 @app.command()
 def plan(spec: SpecPath, change: Changes = None) -> None:
     """Estimate a run's minutes and peak memory from one batch, before anything starts."""
-    from .plan import estimate
-    from .spec import load
+    from hauberk.experiments.plan import estimate
+    from hauberk.experiments.spec import load
 
     Console().print(str(estimate(load(spec, change or []))), highlight=False, soft_wrap=True)
 
@@ -57,18 +59,20 @@ def export(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="where to write the model")],
 ) -> None:
     """Write a finished run's model: a Hugging Face folder, or safetensors with the label map."""
-    from .export import export_model
+    from hauberk.experiments.export import export_model
 
     Console().print(export_model(run_folder, folder), highlight=False)
 
 
 @app.command(name="list")
 def list_names(
-    kind: Annotated[str | None, typer.Argument(help="aggregators, attacks, datasets, models or plugins")] = None,
+    kind: Annotated[
+        str | None, typer.Argument(help="aggregators, attacks, datasets, models or plugins")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """List the names that a spec can use, with their parameters and defaults."""
-    from .tables import catalogue, show_catalogue
+    from hauberk.experiments.tables import catalogue, show_catalogue
 
     show_catalogue(Console(), catalogue(kind), as_json=as_json)
 
@@ -79,7 +83,7 @@ def compare(
     plot: Annotated[Path | None, typer.Option(help="draw the runs side by side into this PNG")] = None,
 ) -> None:
     """Show finished runs side by side."""
-    from .tables import show_runs
+    from hauberk.experiments.tables import show_runs
 
     show_runs(Console(), run_folders, plot)
 

@@ -1,4 +1,4 @@
-"""A component is a name and its parameters: from a table in a spec to the frozen dataclass that a package's table holds."""
+"""Components: from a name and its parameters in a spec to the frozen dataclass that a package's table holds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from hauberk.tasks.errors import nearest
 Component = dict[str, Any]
 
 
-def normalise(raw: Any, table: Mapping[str, type], shared: Mapping[str, Any] | None = None, default: str | None = None) -> Component:
+def normalise(
+    raw: Any, table: Mapping[str, type], shared: Mapping[str, Any] | None = None, default: str | None = None
+) -> Component:
     """Returns ``raw`` (a name, or a table with a ``name``) with its name first and every default filled in.
 
     Args:
@@ -95,7 +97,9 @@ def _model(cls: type) -> Any:
     for field in dataclasses.fields(cls):
         if not field.init:
             continue
-        has_default = field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
+        has_default = (
+            field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
+        )
         fields[field.name] = (parameters_of(cls)[field.name], Field(default=None) if has_default else Field())
     config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
     return create_model(cls.__name__, __config__=config, **fields)

@@ -9,14 +9,13 @@ from typing import Any
 from safetensors.torch import save_file
 from torch import nn
 
+from hauberk.experiments import spec as specs
+from hauberk.experiments.folder import read_run
+from hauberk.experiments.prepare import resolve_device
+from hauberk.experiments.spec import Spec
 from hauberk.server import checkpoint
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.parameters import load_state, state_of
-
-from . import spec as specs
-from .folder import read_run
-from .prepare import resolve_device
-from .spec import Spec
 
 
 def export_model(run: Path, folder: Path) -> str:
@@ -31,10 +30,12 @@ def export_model(run: Path, folder: Path) -> str:
         raise UserError(f"{folder}: must be empty or new, and holds files already")
     spec, summary, model = load_model(run)
     folder.mkdir(parents=True, exist_ok=True)
-    if hasattr(model, "save_pretrained"):
+    if isinstance(model, PretrainedClassifier):
         model.save_pretrained(folder, summary["labels"])
         return f"{folder}: a Hugging Face folder, for AutoModelForSequenceClassification.from_pretrained"
-    save_file({name: tensor.contiguous() for name, tensor in state_of(model).items()}, folder / "model.safetensors")
+    save_file(
+        {name: tensor.contiguous() for name, tensor in state_of(model).items()}, folder / "model.safetensors"
+    )
     about = {"labels": summary["labels"], "model": spec.task.model, "max_length": spec.task.max_length}
     (folder / "labels.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf8")
     return f"{folder}: model.safetensors and labels.json"

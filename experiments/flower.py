@@ -16,16 +16,15 @@ from rich.console import Console
 
 from hauberk.clients import app as clients
 from hauberk.clients.client import Worker
+from hauberk.experiments.flat import unflatten
+from hauberk.experiments.folder import RunFolder
+from hauberk.experiments.prepare import prepare
+from hauberk.experiments.runner import Recorder, conclude
+from hauberk.experiments.screen import Terminal
+from hauberk.experiments.spec import Spec, parse
+from hauberk.experiments.tables import show_summary
 from hauberk.server import app as server
 from hauberk.server.loop import play
-
-from .flat import unflatten
-from .folder import RunFolder
-from .prepare import prepare
-from .runner import Recorder, conclude
-from .screen import Terminal
-from .spec import Spec, parse
-from .tables import show_summary
 
 PATIENCE_S = 30.0
 
@@ -42,7 +41,9 @@ def main(grid: Grid, context: Context) -> None:
         screen.ready(prepared)
         folder.begin(spec, played)
         number = spec.federation.n_clients
-        dispatch = server.FlowerDispatch(grid, number, threading.Event(), patience_s=PATIENCE_S, hint=hint(grid, number))
+        dispatch = server.FlowerDispatch(
+            grid, number, threading.Event(), patience_s=PATIENCE_S, hint=hint(grid, number)
+        )
         dispatch.greet(clients.layout_hash(prepared.server.model))
         start, recorder = state or prepared.start, Recorder(folder, screen)
         last = play(prepared.server, start, dispatch, spec.federation.rounds, spec.server.threads, recorder)

@@ -8,13 +8,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from hauberk.experiments.spec import Spec
 from hauberk.server import checkpoint
 from hauberk.server.checkpoint import write_whole
 from hauberk.server.rounds import Record
 from hauberk.server.state import ServerState
 from hauberk.tasks.errors import UserError
-
-from .spec import Spec
 
 
 class RunFolder:
@@ -63,13 +62,16 @@ class RunFolder:
         played = any((self.path / "checkpoint").glob("*"))
         if other != self.spec_hash and played:
             raise UserError(
-                f"{self.path}: holds a run of another spec ({other[:8]}, not {self.spec_hash[:8]}); choose another --out"
+                f"{self.path}: holds a run of another spec ({other[:8]}, not {self.spec_hash[:8]}); "
+                "choose another --out"
             )
 
     def _keep_rounds(self, last: int) -> None:
         path = self.path / "rounds.jsonl"
         lines = path.read_text(encoding="utf8").splitlines() if path.exists() else []
-        kept = [line for line in map(_parsed, lines) if line and line["round"] <= last and "failed" not in line]
+        kept = [
+            line for line in map(_parsed, lines) if line and line["round"] <= last and "failed" not in line
+        ]
         write_whole(path, "".join(json.dumps(line) + "\n" for line in kept).encode())
 
     def record(self, line: dict[str, Any]) -> None:

@@ -6,11 +6,10 @@ import threading
 from collections.abc import Iterator, Sequence
 
 from hauberk.clients.client import ClientReply, Instruction
+from hauberk.experiments.prepare import Prepared
 from hauberk.server.app import Stopped
 from hauberk.server.loop import Observer, play
 from hauberk.server.state import ServerState
-
-from .prepare import Prepared
 
 
 def run_inline(

@@ -8,18 +8,21 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil
+from statistics import mean
 
 import numpy as np
 import torch
 
 from hauberk.clients.session import Session
+from hauberk.experiments.prepare import Prepared, prepare
+from hauberk.experiments.spec import Spec
 from hauberk.tasks.metrics import predict
 from hauberk.tasks.seeds import generator
 
-from .prepare import Prepared, prepare
-from .spec import Spec
-
-START_S = {"inline": 4.0, "ray": 10.0}  # imports, Ray and its workers: measured on two cores, and of this order elsewhere
+START_S = {
+    "inline": 4.0,
+    "ray": 10.0,
+}  # imports, Ray and its workers: measured on two cores, and of this order elsewhere
 PROBED = 3  # batches timed; the first, slower one is left out
 
 
@@ -46,7 +49,9 @@ class Plan:
     def __str__(self) -> str:
         """Returns the estimate in two lines."""
         total = self.server_gb + self.workers * self.worker_gb
-        parts = f"server {self.server_gb:.1f}" + (f", {self.workers} workers of {self.worker_gb:.1f}" if self.worker_gb else "")
+        parts = f"server {self.server_gb:.1f}" + (
+            f", {self.workers} workers of {self.worker_gb:.1f}" if self.worker_gb else ""
+        )
         return (
             f"about {self.minutes:.1f} minutes: {self.round_s:.1f} s a round, {1e3 * self.batch_s:.0f} ms a batch, "
             f"{self.workers} clients at once\nabout {total:.1f} GB of memory at the peak: {parts}"
@@ -63,7 +68,7 @@ def estimate(spec: Spec) -> Plan:
     batch_s, evaluation_s = probe_training(prepared), probe_evaluation(prepared)
     workers = n_workers(spec)
     cohort, training = spec.federation.cohort_size, spec.training
-    batches = np.mean([ceil(len(rows) / training.batch_size) for rows in prepared.worker["partitions"]])
+    batches = mean(ceil(len(rows) / training.batch_size) for rows in prepared.worker["partitions"])
     round_s = training.epochs * batches * batch_s * ceil(cohort / workers) + evaluation_s
     minutes = (START_S[spec.engine.name] + spec.federation.rounds * round_s) / 60
     process, model = peak_gb(), 4e-9 * len(prepared.start.parameters)
@@ -77,7 +82,9 @@ def probe_training(prepared: Prepared) -> float:
     worker, training = prepared.make_worker(), prepared.server.training
     rows = prepared.worker["partitions"][-1][: PROBED * training.batch_size]
     data = prepared.worker["encoded"].take(rows)
-    session = Session(model=worker.model, data=data, training=training, rng=generator(0, "probe"), device=worker.device)
+    session = Session(
+        model=worker.model, data=data, training=training, rng=generator(0, "probe"), device=worker.device
+    )
     torch.set_num_threads(prepared.spec.engine.threads_per_client)
     return _seconds(session.train) / ceil(len(rows) / training.batch_size)
 
@@ -87,7 +94,9 @@ def probe_evaluation(prepared: Prepared) -> float:
     evaluation = prepared.server.evaluate
     torch.set_num_threads(prepared.spec.server.threads)
     part = evaluation.clean.take(np.arange(min(256, len(evaluation.clean))))
-    seconds = _seconds(lambda: predict(prepared.server.model, part, precision=evaluation.precision, device=evaluation.device))
+    seconds = _seconds(
+        lambda: predict(prepared.server.model, part, precision=evaluation.precision, device=evaluation.device)
+    )
     texts = len(evaluation.clean) + (len(evaluation.triggered) if evaluation.triggered is not None else 0)
     return seconds / len(part) * texts
 
@@ -96,7 +105,7 @@ def n_workers(spec: Spec) -> int:
     """Returns how many clients run at once."""
     if spec.engine.name == "inline":
         return 1
-    from .ray_engine import default_workers
+    from hauberk.experiments.ray_engine import default_workers
 
     return min(spec.engine.workers or default_workers(), spec.federation.cohort_size)
 

@@ -39,7 +39,9 @@ def _draw(panel: Any, title: str, rounds: Sequence[Mapping[str, Any]]) -> None:
     for key, (label, colour, style) in CURVES.items():
         values = [line[key] for line in rounds]
         if all(value is not None for value in values):
-            panel.plot(numbers, values, style, color=colour, label=label, marker="o" if style == "-" else None, ms=3)
+            panel.plot(
+                numbers, values, style, color=colour, label=label, marker="o" if style == "-" else None, ms=3
+            )
     panel.set_title(title, fontsize=10)
     panel.set_xlabel("round")
     panel.set_ylim(-0.02, 1.02)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +9,7 @@ import torch
 
 from hauberk.attacks import Attack
 from hauberk.clients.client import Worker
+from hauberk.experiments.spec import Spec
 from hauberk.server.evaluation import prepare_evaluation
 from hauberk.server.rounds import Server
 from hauberk.server.state import ServerState
@@ -19,8 +19,6 @@ from hauberk.tasks.examples import Example
 from hauberk.tasks.parameters import flatten, state_of
 from hauberk.tasks.partitions import partition
 from hauberk.tasks.seeds import generator
-
-from .spec import Spec
 
 
 @dataclass(frozen=True)
@@ -55,13 +53,13 @@ def prepare(spec: Spec, *, aggregator: Any = None, attack: Attack | None = None)
     task, training = spec.build_task(), spec.build_training()
     attack = (attack or spec.build_attack()) if spec.federation.n_malicious else None
     splits = task.splits(spec.seed)
-    warnings = attack.check(splits.labels, task.model.tokenizer()) if attack else []
-    if spec.attack and not attack:
-        warnings.append("the spec has an attack, but federation.n_malicious = 0: nobody lies")
     train, _ = draw_clean(splits.train, spec.server.clean.n_examples, spec.seed)
     encoded = task.encode(train)
     partitions = partition(encoded.labels, spec.federation.n_clients, spec.build_partition(), spec.seed)
     model = task.build(len(splits.labels), spec.seed).to(device)
+    warnings = attack.check(splits.labels, task.model.tokenizer(), model) if attack else []
+    if spec.attack and not attack:
+        warnings.append("the spec has an attack, but federation.n_malicious = 0: nobody lies")
     server = Server(
         aggregate=aggregator or spec.build_aggregator(),
         training=training,
@@ -87,7 +85,7 @@ def draw_clean(train: list[Example], n_examples: int, seed: int) -> tuple[list[E
     """Returns the clients' pool and the server's own clean examples, drawn apart from it."""
     if n_examples >= len(train):
         raise UserError(
-            f"server.clean.n_examples must leave data to the clients, got {n_examples} of {len(train)} training examples"
+            f"server.clean.n_examples: must leave data to the clients, got {n_examples} of {len(train)} examples"
         )
     drawn = torch.randperm(len(train), generator=generator(seed, "clean"))[:n_examples].tolist()
     chosen = set(drawn)
@@ -99,7 +97,3 @@ def resolve_device(name: str) -> str:
     if name != "auto":
         return name
     return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-
-

@@ -7,27 +7,29 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterator
+from queue import Queue
 from typing import Any
 
 os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")  # no call may start another Ray behind our back
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 import ray
 import torch
 from flwr.app import Context
+from flwr.server.superlink.fleet.vce import vce_api
 from flwr.server.superlink.fleet.vce.backend import raybackend
 from flwr.serverapp import Grid
 from flwr.simulation import run_simulation
 
-from hauberk.clients.app import client_app, layout_hash
+from hauberk.clients.app import client_app, kept, layout_hash
+from hauberk.experiments.backend import Pool, Watch, WatchedBackend
+from hauberk.experiments.prepare import Prepared
+from hauberk.experiments.spec import Spec
 from hauberk.server.app import FlowerDispatch, server_app
 from hauberk.server.loop import Observer, play
 from hauberk.server.state import ServerState
-
-from .backend import Pool, Watch, WatchedBackend
-from .prepare import Prepared
-from .spec import Spec
 
 Engine = Callable[[Prepared, ServerState, Observer], ServerState]
 
@@ -57,7 +59,9 @@ def default_workers() -> int:
 def start_ray() -> None:
     """Connects to the cluster that RAY_ADDRESS names, or starts one here; quiet, without dashboard."""
     if not ray.is_initialized():
-        local = {} if os.environ.get("RAY_ADDRESS") else {"include_dashboard": False}
+        local: dict[str, Any] = {} if os.environ.get("RAY_ADDRESS") else {"include_dashboard": False}
+        # A dead worker is reported by its client's id; Ray's own paragraph on stdout would bury that.
+        ray._private.worker.print_to_stdstream = lambda *_args, **_kwargs: None
         ray.init(logging_level=logging.ERROR, log_to_driver=False, configure_logging=False, **local)
 
 
@@ -66,6 +70,7 @@ def run_ray(prepared: Prepared, state: ServerState, observer: Observer, pool: Po
     spec, spec_hash, outcome = prepared.spec, prepared.spec.hash, _Outcome()
     arguments = ray.put(prepared.worker)
     app = client_app(lambda _context: _worker(arguments), key_of=lambda _context: spec_hash)
+    pool.warm(lambda: kept(spec_hash, lambda: _worker(arguments)))
 
     def main(grid: Grid, _context: Context) -> None:
         try:
@@ -102,15 +107,24 @@ def _worker(arguments: Any) -> Any:
     return Worker(**ray.get(arguments))
 
 
+class ImpatientQueue(Queue):
+    """A queue whose readers look up ten times a second; Flower's look up once, so that each run ends a second late."""
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        """Returns the next item as `Queue.get` does, after at most 0.1 s."""
+        return super().get(block, min(timeout, 0.1) if timeout is not None else None)
+
+
 @contextlib.contextmanager
 def _watched(pool: Pool) -> Iterator[None]:
-    """Puts our backend where Flower looks for its own, and quietens Flower's banner."""
-    logger, ours = logging.getLogger("flwr"), type("Backend", (WatchedBackend,), {"pool": pool})
-    original, level = raybackend.RayBackend, logger.level
-    raybackend.RayBackend = ours  # type: ignore[misc, assignment]
+    """Puts our backend and queue where Flower looks for its own, and quietens its banner."""
+    logger, level = logging.getLogger("flwr"), logging.getLogger("flwr").level
+    originals = raybackend.RayBackend, vce_api.Queue
+    raybackend.RayBackend = type("Backend", (WatchedBackend,), {"pool": pool})  # type: ignore[misc, assignment]
+    vce_api.Queue = ImpatientQueue  # type: ignore[misc]
     logger.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        raybackend.RayBackend = original  # type: ignore[misc]
+        raybackend.RayBackend, vce_api.Queue = originals  # type: ignore[misc]
         logger.setLevel(level)

@@ -1,4 +1,4 @@
-"""The rules a spec can name: the package's own table and what other installed packages offer as `hauberk.aggregators`."""
+"""The rules a spec can name: our own table, and what installed packages offer as `hauberk.aggregators`."""
 
 from __future__ import annotations
 

@@ -16,15 +16,14 @@ from typing import Any
 
 from hauberk.attacks import Attack
 from hauberk.clients.client import ClientReply
+from hauberk.experiments import spec as specs
+from hauberk.experiments.folder import RunFolder, line_of
+from hauberk.experiments.plots import draw_curves
+from hauberk.experiments.prepare import Prepared, prepare
+from hauberk.experiments.screen import Quiet, Screen
+from hauberk.experiments.spec import Spec
 from hauberk.server.rounds import Record, RoundFailed
 from hauberk.server.state import ServerState, model_sha256
-
-from . import spec as specs
-from .folder import RunFolder, line_of
-from .plots import draw_curves
-from .prepare import Prepared, prepare
-from .screen import Quiet, Screen
-from .spec import Spec
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,9 @@ def run(
 def conclude(prepared: Prepared, last: ServerState, folder: RunFolder) -> Result:
     """Draws the curves and writes the summary: from here on the run is finished."""
     summary = summarise(prepared, last, folder)
-    draw_curves(folder.path / "curves.png", folder.rounds(), f"{prepared.spec.name}: {prepared.spec.aggregator.name}")
+    draw_curves(
+        folder.path / "curves.png", folder.rounds(), f"{prepared.spec.name}: {prepared.spec.aggregator.name}"
+    )
     folder.finish(summary)
     return Result(folder.path, summary)
 
@@ -123,14 +124,14 @@ class Recorder:
         self._since = time.perf_counter()
         self.round = 0
 
-    def asked(self, number: int, n_clients: int) -> None:
+    def asked(self, number: int, n_clients: int) -> None:  # noqa: D102
         self.round = number - 1
         self._screen.asked(number, n_clients)
 
-    def replied(self, reply: ClientReply) -> None:
+    def replied(self, reply: ClientReply) -> None:  # noqa: D102
         self._screen.replied(reply)
 
-    def finished(self, state: ServerState, record: Record) -> None:
+    def finished(self, state: ServerState, record: Record) -> None:  # noqa: D102
         started = time.perf_counter()
         now, self._since = started - self._since, started
         line = {**line_of(record), "wall": round(now, 3)}
@@ -162,11 +163,11 @@ def _hash(spec: Spec, aggregator: Any, attack: Attack | None) -> str:
 def _engine(spec: Spec, stop: threading.Event) -> Iterator[Any]:
     """Yields the engine; Ray's workers start here, so that they import while the driver reads its data."""
     if spec.engine.name == "inline":
-        from .inline import run_inline
+        from hauberk.experiments.inline import run_inline
 
         yield lambda prepared, state, observer: run_inline(prepared, state, observer, stop)
         return
-    from .ray_engine import ray_session
+    from hauberk.experiments.ray_engine import ray_session
 
     with ray_session(spec, stop) as engine:
         yield engine
@@ -190,4 +191,3 @@ def _stoppable() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-

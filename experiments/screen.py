@@ -11,9 +11,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from hauberk.clients.client import ClientReply
-
-from .prepare import Prepared
-from .spec import Spec
+from hauberk.experiments.prepare import Prepared
+from hauberk.experiments.spec import Spec
 
 
 class Screen(Protocol):
@@ -86,7 +85,9 @@ class Terminal:
         )
 
     def asked(self, number: int, n_clients: int) -> None:  # noqa: D102
-        self._progress.update(self._bar, description=f"round {number}/{self._rounds}", total=n_clients, completed=0)
+        self._progress.update(
+            self._bar, description=f"round {number}/{self._rounds}", total=n_clients, completed=0
+        )
 
     def replied(self, reply: ClientReply) -> None:  # noqa: D102
         self._progress.advance(self._bar)

@@ -1,4 +1,4 @@
-"""The sections of an experiment file, each a pydantic model; what they mean is in DESIGN and in ``hauberk run --help``."""
+"""The sections of an experiment file, each a pydantic model with the defaults of what a user leaves out."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from hauberk.attacks import FORGES, POISONS, TAMPERS
 from hauberk.clients.optimizers import OPTIMIZERS
 from hauberk.clients.plugins import PLUGINS
+from hauberk.experiments.components import Component, normalise, table_of
+from hauberk.experiments.registry import aggregators
 from hauberk.strategies import PRE_AGGREGATORS
 from hauberk.tasks import TASKS
 from hauberk.tasks.datasets import DATASETS
 from hauberk.tasks.models import MODELS
 from hauberk.tasks.partitions import PARTITIONS
-
-from .components import Component, normalise, table_of
-from .registry import aggregators
 
 
 def named(table: Mapping[str, type], default: str | None = None) -> Callable[[Any], Component]:
@@ -95,7 +94,7 @@ class AttackSection(Section):
 
 
 class AggregatorSection(BaseModel):
-    """How updates become one update: ``name``, ``n_malicious`` and ``before``, and the rule's own parameters beside them.
+    """How updates become one update: ``name``, ``n_malicious``, ``before``, and the rule's own parameters beside them.
 
     ``n_malicious`` is accepted for every rule and used by those that assume a number of liars, so that one file serves
     a comparison of rules.

@@ -17,17 +17,9 @@ from hauberk.attacks import FORGES, POISONS, TAMPERS, Attack
 from hauberk.clients.optimizers import OPTIMIZERS
 from hauberk.clients.plugins import PLUGINS, check_plugins
 from hauberk.clients.training import Training
-from hauberk.strategies import PRE_AGGREGATORS
-from hauberk.strategies.base import check, needs_of
-from hauberk.tasks import TASKS
-from hauberk.tasks.datasets import DATASETS
-from hauberk.tasks.errors import UserError, nearest
-from hauberk.tasks.models import MODELS
-from hauberk.tasks.partitions import PARTITIONS, Partition
-
-from .components import build, parameters_of
-from .registry import aggregators
-from .sections import (
+from hauberk.experiments.components import build, parameters_of
+from hauberk.experiments.registry import aggregators
+from hauberk.experiments.sections import (
     AggregatorSection,
     AttackSection,
     EngineSection,
@@ -37,6 +29,13 @@ from .sections import (
     TaskSection,
     TrainingSection,
 )
+from hauberk.strategies import PRE_AGGREGATORS, chain
+from hauberk.strategies.base import check, needs_of
+from hauberk.tasks import TASKS
+from hauberk.tasks.datasets import DATASETS
+from hauberk.tasks.errors import UserError, nearest
+from hauberk.tasks.models import MODELS
+from hauberk.tasks.partitions import PARTITIONS, Partition
 
 ALWAYS_PROVIDED = frozenset({"client_ids", "n_examples", "parameters", "layout", "round", "rng"})
 
@@ -73,7 +72,10 @@ class Spec(Section):
         except ValueError as error:
             return [f"aggregator: {error} (clients_per_round={self.federation.cohort_size})"]
         lacking = needs_of(rule) - self.provided
-        return [f"aggregator: {self.aggregator.name} needs {what}, which this spec does not provide" for what in lacking]
+        return [
+            f"aggregator: {self.aggregator.name} needs {what}, which this spec does not provide"
+            for what in lacking
+        ]
 
     def _plugins(self) -> list[str]:
         try:
@@ -139,11 +141,7 @@ class Spec(Section):
         before = [build(item, PRE_AGGREGATORS) for item in section.pop("before")]
         known = parameters_of(aggregators()[section["name"]])
         rule = build({k: v for k, v in section.items() if k == "name" or k in known}, aggregators())
-        if not before:
-            return rule
-        from hauberk.strategies import chain
-
-        return chain(*before, rule)
+        return chain(*before, rule) if before else rule
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the resolved spec as nested tables without the values that are None."""
@@ -230,7 +228,11 @@ def _explain(item: Any, path: list[str]) -> str:
     if item["type"] == "missing":
         return "required, but missing"
     message = item["msg"].removeprefix("Value error, ")
-    return message if item["type"] == "value_error" else f"{message[0].lower()}{message[1:]}, got {item['input']!r}"
+    return (
+        message
+        if item["type"] == "value_error"
+        else f"{message[0].lower()}{message[1:]}, got {item['input']!r}"
+    )
 
 
 def _keys_at(path: list[str]) -> list[str]:

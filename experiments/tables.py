@@ -12,9 +12,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from hauberk.experiments.folder import read_rounds, read_run
 from hauberk.tasks.errors import UserError
-
-from .folder import read_rounds, read_run
 
 METRICS = {
     "accuracy": "accuracy",
@@ -49,9 +48,12 @@ def show_runs(console: Console, folders: Sequence[Path], plot: Path | None) -> N
         table.add_row(folder, summary["aggregator"], _attack(spec), *figures, f"{summary['seconds']:.0f}")
     console.print(table, highlight=False)
     if plot:
-        from .plots import draw_panels
+        from hauberk.experiments.plots import draw_panels
 
-        titles = {f"{summary['name']}: {summary['aggregator']}": read_rounds(folder) for folder, (_, summary) in runs.items()}
+        titles = {
+            f"{summary['name']}: {summary['aggregator']}": read_rounds(folder)
+            for folder, (_, summary) in runs.items()
+        }
         draw_panels(plot, titles)
         console.print(f"plot: {plot}", highlight=False)
 
@@ -64,13 +66,12 @@ def catalogue(kind: str | None) -> dict[str, dict[str, dict[str, Any]]]:
     """
     from hauberk.attacks import FORGES, POISONS, TAMPERS
     from hauberk.clients.plugins import PLUGINS
+    from hauberk.experiments.registry import aggregators
     from hauberk.strategies import PRE_AGGREGATORS
     from hauberk.tasks.datasets import DATASETS
     from hauberk.tasks.errors import nearest
     from hauberk.tasks.models import MODELS
     from hauberk.tasks.partitions import PARTITIONS
-
-    from .registry import aggregators
 
     tables: dict[str, Mapping[str, type]] = {
         "aggregators": {**aggregators(), **PRE_AGGREGATORS},
@@ -95,7 +96,9 @@ def show_catalogue(console: Console, names: Mapping[str, Any], *, as_json: bool)
         console.print_json(json.dumps(names, default=str))
         return
     for kind, entries in names.items():
-        table = Table(title=kind, title_justify="left", title_style="bold", box=None, pad_edge=False, show_header=False)
+        table = Table(
+            title=kind, title_justify="left", title_style="bold", box=None, pad_edge=False, show_header=False
+        )
         for name, parameters in entries.items():
             table.add_row(name, ", ".join(f"{key}={value!r}" for key, value in parameters.items()))
         console.print(table, highlight=False)

@@ -12,10 +12,8 @@ from flwr.serverapp import Grid, ServerApp
 
 from hauberk.clients.app import pack_arrays, pack_instruction, unpack_reply
 from hauberk.clients.client import ClientReply, Instruction
-
+from hauberk.server.rounds import Dispatch, RoundFailed
 from hauberk.tasks.errors import UserError
-
-from .rounds import Dispatch, RoundFailed
 
 POLL_S = 0.02
 
@@ -62,13 +60,17 @@ class FlowerDispatch:
         Raises:
             RoundFailed: a node does not answer, runs another version or another model, or two claim one partition.
         """
-        for node, message in self._ask({node: Message(RecordDict(), node, "query") for node in self._wait_for_nodes()}):
+        for node, message in self._ask(
+            {node: Message(RecordDict(), node, "query") for node in self._wait_for_nodes()}
+        ):
             if message.has_error():
                 raise RoundFailed(f"a client could not start: {message.error.reason}")
             about = message.content.config_records["hello"]
             client = int(about["client"])  # type: ignore[arg-type]
             if about["version"] != version("hauberk"):
-                raise RoundFailed(f"client {client} runs hauberk {about['version']}, the server {version('hauberk')}")
+                raise RoundFailed(
+                    f"client {client} runs hauberk {about['version']}, the server {version('hauberk')}"
+                )
             if about["layout"] != layout_hash:
                 raise RoundFailed(f"client {client} has another model than the server: their layouts differ")
             if client in self._nodes:
@@ -81,7 +83,9 @@ class FlowerDispatch:
         clients = {self._nodes[instruction.client_id]: instruction.client_id for instruction in instructions}
         arrays = pack_arrays(instructions[0].parameters)
         contents = [pack_instruction(instruction, arrays) for instruction in instructions]
-        messages = {node: Message(content, node, "train") for node, content in zip(clients, contents, strict=True)}
+        messages = {
+            node: Message(content, node, "train") for node, content in zip(clients, contents, strict=True)
+        }
         for node, message in self._ask(messages):
             if message.has_error():
                 yield ClientReply(clients[node], None, 0, {}, {}, error=message.error.reason)
@@ -93,7 +97,9 @@ class FlowerDispatch:
         while len(nodes := list(self._grid.get_node_ids())) < self._n_clients and time.monotonic() < end:
             self._pause()
         if len(nodes) != self._n_clients:
-            raise UserError(f"the spec has n_clients={self._n_clients}, but {len(nodes)} nodes are there{self._hint}")
+            raise UserError(
+                f"the spec has n_clients={self._n_clients}, but {len(nodes)} nodes are there{self._hint}"
+            )
         return sorted(nodes)
 
     def _ask(self, messages: dict[int, Message]) -> Iterator[tuple[int, Message]]:
@@ -115,4 +121,6 @@ def _reply(message: Message, client_id: int) -> ClientReply:
     try:
         return unpack_reply(message.content, client_id)
     except Exception as error:  # a peer can send anything; the guard records it
-        return ClientReply(client_id, None, 0, {}, {}, error=f"unreadable reply: {type(error).__name__}: {error}")
+        return ClientReply(
+            client_id, None, 0, {}, {}, error=f"unreadable reply: {type(error).__name__}: {error}"
+        )

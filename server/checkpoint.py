@@ -16,10 +16,9 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
+from hauberk.server.state import ServerState
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.trees import put_tensors, take_tensors
-
-from .state import ServerState
 
 FORMAT = 1
 KEPT = 2
@@ -73,7 +72,9 @@ def _read(path: Path, spec_hash: str) -> ServerState:
     if hashlib.sha256(blob).hexdigest() != sha256:
         raise UserError(f"{name}: the checkpoint is damaged, its digest is not the recorded one; {advice}")
     if about["spec_hash"] != spec_hash:
-        raise UserError(f"{path}: the checkpoint belongs to another spec ({about['spec_hash'][:8]}, not {spec_hash[:8]})")
+        raise UserError(
+            f"{path}: the checkpoint belongs to another spec ({about['spec_hash'][:8]}, not {spec_hash[:8]})"
+        )
     tensors = load_tensors(blob)
     tree = put_tensors(about["tree"], tensors)
     clients = {int(key): value for key, value in tree["clients"].items()}

@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from torch import nn
 
 from hauberk.attacks import Attack
 from hauberk.tasks.encoding import Encoded
 from hauberk.tasks.examples import Example
 from hauberk.tasks.metrics import accuracy, attack_success, macro_f1, predict
+from hauberk.tasks.models.base import TextModel
 from hauberk.tasks.seeds import generator
 from hauberk.tasks.text_classification import TextClassification
 
@@ -41,7 +41,7 @@ class Evaluation:
     precision: str = "float32"
     device: str = "cpu"
 
-    def __call__(self, model: nn.Module) -> Metrics:
+    def __call__(self, model: TextModel) -> Metrics:
         """Returns accuracy, macro F1, attack success rate and its floor (the last two None when nobody lies)."""
         options: Mapping = {"precision": self.precision, "device": self.device}
         logits = predict(model, self.clean, **options)
@@ -59,7 +59,12 @@ class Evaluation:
 
 
 def prepare_evaluation(
-    task: TextClassification, test: list[Example], attack: Attack | None, seed: int, precision: str, device: str
+    task: TextClassification,
+    test: list[Example],
+    attack: Attack | None,
+    seed: int,
+    precision: str,
+    device: str,
 ) -> Evaluation:
     """Encodes the test split once and puts the trigger into its non-target samples."""
     clean = task.encode(test)

@@ -8,9 +8,8 @@ from typing import Protocol
 import torch
 
 from hauberk.clients.client import ClientReply, Instruction
-
-from .rounds import Dispatch, Record, Server, play_round
-from .state import ServerState
+from hauberk.server.rounds import Dispatch, Record, Server, play_round
+from hauberk.server.state import ServerState
 
 
 class Observer(Protocol):

@@ -8,20 +8,20 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hauberk.attacks import Attack, Collusion
 from hauberk.clients.client import ClientReply, Instruction
 from hauberk.clients.training import Training
+from hauberk.server.evaluation import Evaluation, Metrics
+from hauberk.server.state import ServerState
 from hauberk.strategies.base import Cohort, TooFewClientsError
 from hauberk.strategies.guard import Guard
 from hauberk.strategies.layout import Layout
 from hauberk.strategies.rows import Collected, Reply, Rows
+from hauberk.tasks.models.base import TextModel
 from hauberk.tasks.parameters import load_state
 from hauberk.tasks.seeds import generator
-
-from .evaluation import Evaluation, Metrics
-from .state import ServerState
 
 Dispatch = Callable[[Sequence[Instruction]], Iterable[ClientReply]]
 
@@ -51,7 +51,7 @@ class Server:
     aggregate: Any
     training: Training
     evaluate: Evaluation
-    model: nn.Module
+    model: TextModel
     layout: Layout
     seed: int
     n_clients: int
@@ -86,7 +86,7 @@ def play_round(server: Server, state: ServerState, dispatch: Dispatch) -> tuple[
     number = state.round + 1
     sampled = sample(server, number)
     rows = Rows(sampled, server.layout, state.parameters, server.guard)
-    replies = {}
+    replies: dict[int, ClientReply] = {}
     for reply in dispatch(instructions(server, state, number, sampled)):
         rows.add(Reply(reply.client_id, reply.arrays, reply.n_examples, reply.error))
         replies.setdefault(reply.client_id, replace(reply, arrays=None))
@@ -116,7 +116,9 @@ def sample(server: Server, number: int) -> list[int]:
     return sorted(order[: server.cohort_size].tolist())
 
 
-def instructions(server: Server, state: ServerState, number: int, sampled: Sequence[int]) -> list[Instruction]:
+def instructions(
+    server: Server, state: ServerState, number: int, sampled: Sequence[int]
+) -> list[Instruction]:
     """Returns what each sampled client is told; the parameters are views of the one global vector."""
     arrays = {name: tensor.numpy() for name, tensor in server.layout.unflatten(state.parameters).items()}
     return [
@@ -125,8 +127,7 @@ def instructions(server: Server, state: ServerState, number: int, sampled: Seque
     ]
 
 
-def forge(
-    server: Server, state: ServerState, number: int, rows: Rows, malicious: list[int]) -> None:
+def forge(server: Server, state: ServerState, number: int, rows: Rows, malicious: list[int]) -> None:
     """Lets the colluders rewrite their rows, in place and before the guard looks at them."""
     if server.attack is None or server.attack.forge is None:
         return
@@ -168,7 +169,9 @@ def aggregate(server: Server, state: ServerState, number: int, collected: Collec
 def _weights(weight: Tensor | None, collected: Collected) -> dict[int, float] | None:
     if weight is None:
         return None
-    return {client: round(value, 6) for client, value in zip(collected.client_ids, weight.tolist(), strict=True)}
+    return {
+        client: round(value, 6) for client, value in zip(collected.client_ids, weight.tolist(), strict=True)
+    }
 
 
 class Clock:
@@ -183,4 +186,3 @@ class Clock:
         now = time.perf_counter()
         self.seconds[stage] = round(now - self._last, 4)
         self._last = now
-

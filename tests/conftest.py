@@ -36,7 +36,11 @@ def tables(tweets) -> dict[str, Any]:
     return {
         "name": "small",
         "task": {
-            "dataset": {"name": "files", "train": str(tweets / "train.jsonl"), "test": str(tweets / "test.jsonl")},
+            "dataset": {
+                "name": "files",
+                "train": str(tweets / "train.jsonl"),
+                "test": str(tweets / "test.jsonl"),
+            },
             "model": {"name": "text_cnn", "embedding_dim": 8, "n_filters": 4},
         },
         "federation": {"n_clients": 5, "n_malicious": 1, "rounds": 3},

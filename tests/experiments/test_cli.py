@@ -107,7 +107,9 @@ def test_a_mistake_is_one_line_and_exit_code_2(hauberk, spec_file, tmp_path, cha
 def test_odd_data_are_one_line_and_exit_code_2(hauberk, spec_file, tmp_path, train, message):
     path = tmp_path / "train.jsonl"
     path.write_text(train)
-    code, _, errors = hauberk("run", spec_file, "--set", f"task.dataset.train={path}", "--out", tmp_path / "r", "-q")
+    code, _, errors = hauberk(
+        "run", spec_file, "--set", f"task.dataset.train={path}", "--out", tmp_path / "r", "-q"
+    )
     assert code == 2
     assert message in errors
     assert len(errors.strip().splitlines()) == 1

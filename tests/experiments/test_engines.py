@@ -37,7 +37,10 @@ def test_ray_gives_the_same_bits_with_any_number_of_workers(tables, tmp_path, re
 
 
 def test_another_name_gives_the_same_bits_and_another_seed_does_not(tables, tmp_path, reference):
-    assert run({**tables, "name": "other"}, out=tmp_path / "a").summary["model_sha256"] == reference["model_sha256"]
+    assert (
+        run({**tables, "name": "other"}, out=tmp_path / "a").summary["model_sha256"]
+        == reference["model_sha256"]
+    )
     assert run({**tables, "seed": 1}, out=tmp_path / "b").summary["model_sha256"] != reference["model_sha256"]
 
 

@@ -14,7 +14,9 @@ from hauberk.experiments.spec import parse
 KEYS = st.text(st.characters(codec="ascii", categories=["Ll"]), min_size=1, max_size=5)
 SCALARS = st.integers() | st.floats(allow_nan=False) | st.booleans() | KEYS
 LISTS = st.lists(SCALARS | st.dictionaries(KEYS, SCALARS, max_size=2), max_size=3)
-TABLES = st.recursive(SCALARS | LISTS, lambda inner: st.dictionaries(KEYS, inner, min_size=1, max_size=3), max_leaves=8)
+TABLES = st.recursive(
+    SCALARS | LISTS, lambda inner: st.dictionaries(KEYS, inner, min_size=1, max_size=3), max_leaves=8
+)
 
 
 @given(st.dictionaries(KEYS, TABLES, max_size=4))

@@ -12,7 +12,13 @@ from hauberk.experiments.spec import SpecError, parse
 def test_every_default_is_filled_in(tables):
     spec = parse(tables)
     assert spec.aggregator.model_dump()["n_malicious"] == 1
-    assert spec.training.optimizer == {"name": "adam", "lr": 1e-3, "weight_decay": 0.0, "betas": [0.9, 0.999], "eps": 1e-8}
+    assert spec.training.optimizer == {
+        "name": "adam",
+        "lr": 1e-3,
+        "weight_decay": 0.0,
+        "betas": [0.9, 0.999],
+        "eps": 1e-8,
+    }
     assert spec.federation.partition == {"name": "iid"}
     assert spec.federation.cohort_size == 5
     assert spec.attack.poison["words"] == ["cf", "mn", "bb"]
@@ -31,8 +37,12 @@ def test_all_mistakes_are_reported_at_once(tables):
         parse(tables)
     lines = str(caught.value).splitlines()
     assert len(lines) == 4
-    assert any(line.startswith("federation.n_client: unknown key; did you mean 'n_clients'?") for line in lines)
-    assert any(line.startswith("training.epochs: input should be a valid integer, got 'many'") for line in lines)
+    assert any(
+        line.startswith("federation.n_client: unknown key; did you mean 'n_clients'?") for line in lines
+    )
+    assert any(
+        line.startswith("training.epochs: input should be a valid integer, got 'many'") for line in lines
+    )
     assert any("training.optimizer.name: unknown name 'adamm'; did you mean 'adam'" in line for line in lines)
     assert any("aggregator.name: unknown name 'kurm'; did you mean 'krum'?" in line for line in lines)
 
@@ -53,8 +63,8 @@ def test_all_mistakes_are_reported_at_once(tables):
         ("name=a/b", "name: string should match pattern"),
         ("aggregator=[1]", "aggregator"),
         ("aggregator.n_malicious=1.5", "aggregator.n_malicious: input should be a valid integer, got 1.5"),
-        ("aggregator.before=[\"nmm\"]", "unknown name 'nmm'"),
-        ("training.plugins=[\"fedproxx\"]", "unknown name 'fedproxx'; did you mean 'fedprox'?"),
+        ('aggregator.before=["nmm"]', "unknown name 'nmm'"),
+        ('training.plugins=["fedproxx"]', "unknown name 'fedproxx'; did you mean 'fedprox'?"),
         ("nothing", "must look like a.b=value"),
     ],
 )
@@ -73,7 +83,11 @@ def test_too_many_malicious_for_the_rule_is_refused_with_both_numbers(tables):
 def test_what_is_required_is_named():
     with pytest.raises(SpecError) as caught:
         parse({"name": "x"})
-    assert {line.split(":")[0] for line in str(caught.value).splitlines()} == {"task", "federation", "aggregator"}
+    assert {line.split(":")[0] for line in str(caught.value).splitlines()} == {
+        "task",
+        "federation",
+        "aggregator",
+    }
 
 
 def test_set_creates_tables_and_turns_a_bare_name_into_one(tables):
@@ -90,12 +104,16 @@ def test_one_file_serves_rules_with_and_without_n_malicious(tables):
     assert parse(tables).build_aggregator().n_malicious == 1
 
 
-@pytest.mark.parametrize("change", ["name=other", "engine.name=ray", "engine.workers=2", "engine.client_timeout_s=5"])
+@pytest.mark.parametrize(
+    "change", ["name=other", "engine.name=ray", "engine.workers=2", "engine.client_timeout_s=5"]
+)
 def test_the_hash_leaves_out_the_name_and_where_it_runs(tables, change):
     assert parse(tables, [change]).hash == parse(tables).hash
 
 
-@pytest.mark.parametrize("change", ["seed=1", "aggregator.name=median", "engine.threads_per_client=2", "server.threads=2"])
+@pytest.mark.parametrize(
+    "change", ["seed=1", "aggregator.name=median", "engine.threads_per_client=2", "server.threads=2"]
+)
 def test_the_hash_names_what_is_computed(tables, change):
     assert parse(tables, [change]).hash != parse(tables).hash
 

@@ -14,7 +14,9 @@ from hauberk.tasks.errors import UserError
 def state():
     rng = torch.Generator().manual_seed(0)
     memory = {"memory": {"3": 0.5, "4": float("inf")}, "history": torch.randn(2, 3, generator=rng)}
-    clients = {3: {"plugin/moment": torch.randn(4, generator=rng), "steps": 7, "name": "x", "list": [1, 2.5, None]}}
+    clients = {
+        3: {"plugin/moment": torch.randn(4, generator=rng), "steps": 7, "name": "x", "list": [1, 2.5, None]}
+    }
     return ServerState(2, torch.randn(10, generator=rng), memory, clients)
 
 
@@ -54,7 +56,9 @@ def test_a_file_cut_short_is_refused_with_a_way_out(tmp_path, state, name):
     checkpoint.save(tmp_path, state, "hash")
     path = tmp_path / name
     path.write_bytes(path.read_bytes()[:-9])
-    with pytest.raises(UserError, match=r"cut short.*delete state-0002\.\* to resume from the checkpoint before"):
+    with pytest.raises(
+        UserError, match=r"cut short.*delete state-0002\.\* to resume from the checkpoint before"
+    ):
         checkpoint.load(tmp_path, "hash")
 
 
