@@ -15,6 +15,7 @@ from hauberk.experiments.prepare import resolve_device
 from hauberk.experiments.spec import Spec
 from hauberk.server import checkpoint
 from hauberk.tasks.errors import UserError
+from hauberk.tasks.models.pretrained import PretrainedModel
 from hauberk.tasks.parameters import load_state, state_of
 
 
@@ -30,7 +31,7 @@ def export_model(run: Path, folder: Path) -> str:
         raise UserError(f"{folder}: must be empty or new, and holds files already")
     spec, summary, model = load_model(run)
     folder.mkdir(parents=True, exist_ok=True)
-    if isinstance(model, PretrainedClassifier):
+    if isinstance(model, PretrainedModel):
         model.save_pretrained(folder, summary["labels"])
         return f"{folder}: a Hugging Face folder, for AutoModelForSequenceClassification.from_pretrained"
     save_file(

@@ -63,16 +63,7 @@ class FlowerDispatch:
         for node, message in self._ask(
             {node: Message(RecordDict(), node, "query") for node in self._wait_for_nodes()}
         ):
-            if message.has_error():
-                raise RoundFailed(f"a client could not start: {message.error.reason}")
-            about = message.content.config_records["hello"]
-            client = int(about["client"])  # type: ignore[arg-type]
-            if about["version"] != version("hauberk"):
-                raise RoundFailed(
-                    f"client {client} runs hauberk {about['version']}, the server {version('hauberk')}"
-                )
-            if about["layout"] != layout_hash:
-                raise RoundFailed(f"client {client} has another model than the server: their layouts differ")
+            client = _introduced(message, layout_hash)
             if client in self._nodes:
                 raise RoundFailed(f"two nodes say that they are client {client}")
             self._nodes[client] = node
@@ -115,6 +106,19 @@ class FlowerDispatch:
     def _pause(self) -> None:
         if self._stop.wait(POLL_S):
             raise Stopped
+
+
+def _introduced(message: Message, layout_hash: str) -> int:
+    """Returns the client id that a node says it has; raises RoundFailed where it cannot take part."""
+    if message.has_error():
+        raise RoundFailed(f"a client could not start: {message.error.reason}")
+    about = {key: str(value) for key, value in message.content.config_records["hello"].items()}
+    client, ours = int(about["client"]), version("hauberk")
+    if about["version"] != ours:
+        raise RoundFailed(f"client {client} runs hauberk {about['version']}, the server {ours}")
+    if about["layout"] != layout_hash:
+        raise RoundFailed(f"client {client} has another model than the server: their layouts differ")
+    return client
 
 
 def _reply(message: Message, client_id: int) -> ClientReply:
