@@ -101,6 +101,8 @@ def add_noise(update: Tensor, updates: Updates, weight: Tensor, scale: float, rn
     """Adds to ``update`` the mean of the noise of all kept updates: N(0, (scale * std)^2 / n_kept)."""
     kept = weight.nonzero().squeeze(1)
     for part, rows in columns(updates):
-        spread = rows[kept].double().std(dim=0, correction=0)
+        centred = rows[kept].double()
+        centred -= centred.mean(dim=0)
+        spread = centred.square_().mean(dim=0).sqrt_()
         normal = torch.randn(len(spread), generator=rng, device=rng.device).to(spread)
         update[part] += (scale / len(kept) ** 0.5 * spread * normal).to(update.dtype)

@@ -18,7 +18,8 @@ from hauberk.strategies.columns import SLICE, Updates, columns, working
 
 _SAMPLE = 1 << 16  # columns
 _BLOCK = 16  # differences looked at together
-_KEPT = 1 / 100  # the share of the matrix's values that may be kept at a time; each takes some 10 bytes
+_KEPT = 1 / 33  # the share of the matrix's values that may be kept at a time; each takes some 10 bytes
+_FEW = 1 / 200  # with k above this share of the columns whole differences are quicker than a floor
 
 
 def strongest_squares(updates: Updates, k: int) -> Tensor:
@@ -54,8 +55,8 @@ def _batches(updates: Updates, k: int) -> list[range]:
 def _search(updates: Updates, k: int, batch: range) -> list[Sequence[float | None]]:
     """Returns, for each row in ``batch``, its sums with all later rows; None where they are still to do."""
     n_clients, n_params = updates.shape
-    if n_params < 4 * _SAMPLE or (n_clients - 1) * k > 4 * _KEPT * n_clients * n_params:
-        return [[None] * (n_clients - 1 - p) for p in batch]  # a floor would save nothing, or keep too much
+    if n_params < 4 * _SAMPLE or k > _FEW * n_params:
+        return [[None] * (n_clients - 1 - p) for p in batch]
     finds = _finds(updates, k, batch)
     width = min(SLICE, n_params)
     buffer = torch.empty(n_clients - 1, width, dtype=finds[0].floors.dtype, device=updates.device)

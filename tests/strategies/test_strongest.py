@@ -63,7 +63,7 @@ def test_few_parameters_agree_with_brute_force(kind, n, d, ratio, seed):
     st.sampled_from(KINDS),
     st.integers(2, 5),
     st.integers(1024, 3000),
-    st.integers(1, 60),
+    st.integers(1, 15),
     st.integers(0, 2**32),
 )
 def test_the_sampled_floor_agrees_with_brute_force(kind, n, d, k, seed):
@@ -71,12 +71,13 @@ def test_the_sampled_floor_agrees_with_brute_force(kind, n, d, k, seed):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(strongest, "_SAMPLE", 256)
         patch.setattr(strongest, "SLICE", 1008)
+        patch.setattr(strongest, "_KEPT", 0.003)  # so that some take one pass, some one for each row
         updates = rows(kind, n, d, seed)
         torch.testing.assert_close(strongest_squares(updates, k), brute(updates, k), rtol=1e-6, atol=0)
 
 
 @pytest.mark.parametrize("kind", ["normal", "heavy", "sparse", "huge", "offset"])
-@pytest.mark.parametrize("ratio", [1e-3, 1e-2])
+@pytest.mark.parametrize("ratio", [1e-4, 1e-3, 4e-3])
 def test_a_large_matrix_needs_no_whole_difference(kind, ratio, whole):
     updates = rows(kind, 4, 300_001, 1)
     k = int(ratio * 300_001)
