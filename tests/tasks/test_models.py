@@ -162,6 +162,12 @@ def test_narrowed_vectors_keep_the_axes_of_most_variance():
     assert torch.corrcoef(torch.stack([full.flatten(), two.flatten()]))[0, 1] > 0.97
 
 
+def test_the_sign_of_a_narrowed_axis_is_not_left_to_the_solver():
+    plain = torch.randn(500, 8, generator=generator(1)) * torch.tensor([9.0, 8, 7, 6, 5, 4, 3, 2])
+    narrow = narrowed_vectors(plain, 8)
+    assert all(torch.dot(narrow[:, axis], plain[:, axis]) > 0 for axis in range(8))
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
