@@ -30,3 +30,8 @@ def unflatten(flat: Mapping[str, Scalar]) -> dict[str, Any]:
             table = table.setdefault(part, {})
         table[last] = json.loads(value) if isinstance(value, str) and value.startswith("[") else value
     return tables
+
+
+def flat_spec(run_config: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    """Returns a run configuration without ``out``, the one key that is not the spec's."""
+    return {key: value for key, value in run_config.items() if key != "out"}

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from hauberk.clients import app as clients
 from hauberk.clients.client import Worker
-from hauberk.experiments.flat import unflatten
+from hauberk.experiments.flat import flat_spec, unflatten
 from hauberk.experiments.folder import RunFolder
 from hauberk.experiments.prepare import prepare
 from hauberk.experiments.runner import Recorder, conclude
@@ -26,7 +26,7 @@ from hauberk.experiments.tables import show_summary
 from hauberk.server import app as server
 from hauberk.server.loop import play
 
-PATIENCE_S = 30.0
+PATIENCE_S = 10.0
 
 
 def main(grid: Grid, context: Context) -> None:
@@ -51,8 +51,8 @@ def main(grid: Grid, context: Context) -> None:
 
 
 def spec_of(run_config: Mapping[str, Any]) -> Spec:
-    """Returns the spec that a run configuration describes; ``out`` is the one key beside it."""
-    return parse(unflatten({key: value for key, value in run_config.items() if key != "out"}))
+    """Returns the spec that a run configuration describes."""
+    return parse(unflatten(flat_spec(run_config)))
 
 
 def folder_of(run_config: Mapping[str, Any], spec: Spec) -> Path:

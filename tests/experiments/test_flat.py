@@ -8,7 +8,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hauberk.experiments.flat import flatten, unflatten
+from hauberk.experiments.flat import flat_spec, flatten, unflatten
 from hauberk.experiments.spec import parse
 
 KEYS = st.text(st.characters(codec="ascii", categories=["Ll"]), min_size=1, max_size=5)
@@ -33,4 +33,5 @@ def test_a_resolved_spec_comes_back(tables):
 
 def test_the_apps_own_configuration_is_a_spec():
     pyproject = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
-    assert parse(unflatten(flatten(pyproject["tool"]["flwr"]["app"]["config"]))).federation.n_clients == 10
+    run_config = flatten(pyproject["tool"]["flwr"]["app"]["config"])
+    assert parse(unflatten(flat_spec(run_config))).federation.n_clients == 10
