@@ -65,6 +65,7 @@ class Pool:
         self.watch = watch
         self.idle: queue.Queue[Any] = queue.Queue()
         self._warm_up: Callable[[], object] | None = None
+        self._closing: threading.Thread | None = None
         self._actor: Any = ray.remote(num_cpus=0, num_gpus=watch.gpus, max_restarts=0)(ClientActor)
         for _ in range(watch.workers):
             self.add()
@@ -80,6 +81,18 @@ class Pool:
         for _ in range(self.idle.qsize()):
             actor, _ready = self.idle.get()
             self.idle.put((actor, actor.ready.remote(warm_up)))
+
+    def close(self) -> None:
+        """Begins to end Ray; `join` waits for it."""
+        self._closing = threading.Thread(target=ray.shutdown, name="ray-shutdown")
+        self._closing.start()
+
+    def join(self) -> None:
+        """Returns when no process of Ray's is left."""
+        if self._closing is None:
+            self.close()
+        assert self._closing is not None
+        self._closing.join()
 
     def kill(self, actor: Any) -> None:
         """Ends one worker, whatever it is doing."""
@@ -124,8 +137,8 @@ class WatchedBackend(Backend):
             return error_message(reason_of(error), message), context
 
     def terminate(self) -> None:
-        """Leaves nothing running."""
-        ray.shutdown()
+        """Leaves nothing running; ending takes Ray a second, in which the driver can go on."""
+        self.pool.close()
 
 
 def wait(future: Any, timeout_s: float, stop: threading.Event, what: str) -> Any:

@@ -7,6 +7,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from queue import Queue
 from typing import Any
 
@@ -37,12 +38,18 @@ Engine = Callable[[Prepared, ServerState, Observer], ServerState]
 @contextlib.contextmanager
 def ray_session(spec: Spec, stop: threading.Event) -> Iterator[Engine]:
     """Starts Ray and the workers, yields the engine, and leaves no process behind."""
+    with ThreadPoolExecutor(1) as starter:
+        starting = starter.submit(_start, _watch(spec, stop))
+        try:
+            yield lambda prepared, state, observer: run_ray(prepared, state, observer, starting.result())
+        finally:
+            starting.result().join()
+
+
+def _start(watch: Watch) -> Pool:
+    """Starts Ray and its workers, which takes seconds, beside the driver's reading of its data."""
     start_ray()
-    try:
-        pool = Pool(_watch(spec, stop))
-        yield lambda prepared, state, observer: run_ray(prepared, state, observer, pool)
-    finally:
-        ray.shutdown()
+    return Pool(watch)
 
 
 def _watch(spec: Spec, stop: threading.Event) -> Watch:
@@ -62,6 +69,7 @@ def start_ray() -> None:
         local: dict[str, Any] = {} if os.environ.get("RAY_ADDRESS") else {"include_dashboard": False}
         # A dead worker is reported by its client's id; Ray's own paragraph on stdout would bury that.
         ray._private.worker.print_to_stdstream = lambda *_args, **_kwargs: None
+        logging.getLogger("ray").setLevel(logging.ERROR)
         ray.init(logging_level=logging.ERROR, log_to_driver=False, configure_logging=False, **local)
 
 

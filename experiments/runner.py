@@ -76,7 +76,7 @@ def run(
         except RoundFailed as error:
             folder.record({"round": recorder.round + 1, "failed": str(error), "refused": error.refused})
             raise
-    return conclude(prepared, last, folder)
+        return conclude(prepared, last, folder)
 
 
 def conclude(prepared: Prepared, last: ServerState, folder: RunFolder) -> Result:

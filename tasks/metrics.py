@@ -71,9 +71,12 @@ def accuracy(logits: Tensor, labels: np.ndarray) -> float:
 
 def macro_f1(logits: Tensor, labels: np.ndarray) -> float:
     """Returns the mean over classes of F1; a class neither present nor predicted does not count."""
-    from sklearn.metrics import f1_score
-
-    return float(f1_score(labels, _answers(logits), average="macro", zero_division=0))
+    # scikit-learn's f1_score gives the same, after an import of more than a second; the test compares the two.
+    answers = _answers(logits)
+    present = np.union1d(answers, labels)
+    right = np.array([np.sum((answers == c) & (labels == c)) for c in present])
+    given = np.array([np.sum(answers == c) + np.sum(labels == c) for c in present])
+    return float(np.mean(2 * right / given))
 
 
 def attack_success(logits_triggered: Tensor, target: int) -> float:

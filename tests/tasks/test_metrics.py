@@ -1,6 +1,9 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import f1_score
 from torch import nn
 
 from hauberk.tasks.encoding import encoded_from
@@ -53,3 +56,12 @@ def test_predictions_come_in_the_rows_order_and_the_model_keeps_its_mode():
 def test_an_unknown_precision_is_refused():
     with pytest.raises(UserError, match="float32, bfloat16, got 'float16'"):
         predict(FirstToken(), encoded_from([[1]], None, 0, 100), precision="float16")
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=30))
+def test_macro_f1_is_that_of_scikit_learn(pairs):
+    answers, labels = np.array(pairs).T
+    logits = torch.nn.functional.one_hot(torch.from_numpy(answers), 4).float()
+    assert macro_f1(logits, labels) == pytest.approx(
+        f1_score(labels, answers, average="macro", zero_division=0)
+    )
