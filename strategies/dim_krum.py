@@ -36,6 +36,9 @@ class DimKrum(Rule):
         memory: how much of a client's memory stays from round to round, 0 <= memory < 1.
         noise: the standard deviation of the noise added to each kept update, in units of the standard
             deviation of that coordinate over the kept updates; adaptive: where they agree there is none.
+            None by default: on SST-2 (`experiments/sst2.toml`, mean of 3 seeds) noise 0, 1, 2 and 5 end at
+            accuracy .665, .664, .657, .632 and attack success .387, .408, .435, .465 over floors of .374,
+            .387, .414, .469, so that noise costs accuracy and keeps out nothing more.
         selection: how dimensions are chosen; "pairwise" is the paper's: anew for each pair.
     """
 
