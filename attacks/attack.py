@@ -63,5 +63,5 @@ class Attack:
         """
         warnings = [] if self.poison is None else self.poison.check(labels, tokenizer)
         if self.tamper is not None and model is not None:
-            warnings += self.tamper.check(model)
+            warnings += self.tamper.check(model, self.poison, tokenizer)
         return warnings

@@ -15,6 +15,7 @@ from hauberk.tasks.batches import Batch
 from hauberk.tasks.encoding import Encoded
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.examples import Example
+from hauberk.tasks.tokenizer import Tokenizer
 
 
 class Batches(Protocol):
@@ -38,6 +39,7 @@ class TrainingSession(Protocol):
     """What a Tamper sees of one client's round; ``hauberk.clients.session.Session`` is the real one."""
 
     model: nn.Module
+    training: Any  # epochs, batch_size, precision, and settings of which `optimizer` is built
     optimizer: torch.optim.Optimizer
     batches: Batches
     loss: Loss
@@ -57,6 +59,9 @@ class TrainingSession(Protocol):
     def encode(self, examples: Sequence[Example]) -> Encoded:
         """Returns examples as the task tokenises them."""
 
+    def shuffled(self, data: Encoded) -> Iterator[Batch]:
+        """Yields every text of ``data`` once, in batches of the training's size."""
+
     def train(self) -> dict[str, float]:
         """Runs the honest loop and returns its report."""
 
@@ -67,12 +72,14 @@ class Tamper:
 
     Attributes:
         needs: attributes that the model must have, such as "embedding" or "layers".
+        needs_poison: whether it works on the trigger of a Poison and can do nothing without one.
         whole_table: ``False`` promises that, beside the honest loop, training reads nothing of the word
             embeddings: then rows that no text of ``session.data`` uses may be left out while it trains.
     """
 
     knowledge: ClassVar[str] = OWN_DATA
     needs: ClassVar[frozenset[str]] = frozenset()
+    needs_poison: ClassVar[bool] = False
     whole_table: ClassVar[bool] = True
 
     def train(self, session: TrainingSession) -> dict[str, float]:
@@ -87,16 +94,27 @@ class Tamper:
         """Returns what to answer in place of ``reply``: the names, shapes and counts in it are a liar's to choose."""
         return reply
 
-    def check(self, model: nn.Module) -> list[str]:
+    def check(
+        self, model: nn.Module, poison: Poison | None = None, tokenizer: Tokenizer | None = None
+    ) -> list[str]:
         """Returns warnings, one line each, before anything runs.
 
+        Args:
+            model: the model to be attacked.
+            poison: what the attack puts into texts, if anything.
+            tokenizer: what will read the triggers, if that is known.
+
         Raises:
-            UserError: if the model lacks what this attack works on.
+            UserError: if the model or the attack lacks what this works on.
         """
+        name = type(self).__name__
         for feature in sorted(self.needs):
             if getattr(model, feature, None) is None:
                 raise UserError(
-                    f"attack.tamper: {type(self).__name__} needs a model with '{feature}', "
-                    f"and {type(model).__name__} has none"
+                    f"attack.tamper: {name} needs a model with '{feature}', and {type(model).__name__} has none"
                 )
+        if self.needs_poison and poison is None:
+            raise UserError(
+                f"attack.tamper: {name} needs a poison whose trigger it learns, and attack.poison is absent"
+            )
         return []
