@@ -49,11 +49,13 @@ def prepare(spec: Spec, *, aggregator: Any = None, attack: Attack | None = None)
         UserError: what the data show to be impossible: a missing file, a class that does not exist, an empty client.
     """
     torch.set_num_threads(spec.server.threads)
+    if aggregator is not None and (problems := spec.problems_of(aggregator)):
+        raise UserError("; ".join(problems))
     device = resolve_device(spec.device)
     task, training = spec.build_task(), spec.build_training()
     attack = (attack or spec.build_attack()) if spec.federation.n_malicious else None
     splits = task.splits(spec.seed)
-    train, _ = draw_clean(splits.train, spec.server.clean.n_examples, spec.seed)
+    train, clean = draw_clean(splits.train, spec.server.clean.n_examples, spec.seed)
     encoded = task.encode(train)
     partitions = partition(encoded.labels, spec.federation.n_clients, spec.build_partition(), spec.seed)
     model = task.build(len(splits.labels), spec.seed).to(device)
@@ -71,6 +73,8 @@ def prepare(spec: Spec, *, aggregator: Any = None, attack: Attack | None = None)
         cohort_size=spec.federation.cohort_size,
         attack=attack,
         n_malicious=spec.federation.n_malicious if attack else 0,
+        clean=task.encode(clean) if clean else None,
+        keep_rounds=frozenset(spec.server.keep_updates),
     )
     worker = {
         "task": task, "seed": spec.seed, "n_classes": len(splits.labels), "examples": train,

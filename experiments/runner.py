@@ -9,7 +9,8 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from hauberk.experiments.plots import draw_curves
 from hauberk.experiments.prepare import Prepared, prepare
 from hauberk.experiments.screen import Quiet, Screen
 from hauberk.experiments.spec import Spec
+from hauberk.server.kept import keep
 from hauberk.server.rounds import Record, RoundFailed
 from hauberk.server.state import ServerState, model_sha256
 
@@ -68,6 +70,7 @@ def run(
     screen.begin(spec, folder.path, played)
     with _stoppable() as stop, _engine(spec, stop) as engine:
         prepared = prepare(spec, aggregator=aggregator, attack=attack)
+        prepared = replace(prepared, server=replace(prepared.server, keep=partial(keep, folder.path)))
         screen.ready(prepared)
         folder.begin(spec, played)
         recorder = Recorder(folder, screen)

@@ -108,7 +108,7 @@ def round_text(line: Mapping[str, Any], rounds: int) -> str:
     liars = [client for client in line["malicious"] if str(client) in map(str, line["weights"] or {})]
     if liars and line["weights"]:
         weight = sum(value for client, value in line["weights"].items() if int(client) in liars)
-        text += f"  weight of the malicious {weight:.2f}"
+        text += f"  liars weigh {weight:.2f}"
     return f"{text}  {line['wall']:.1f} s"
 
 

@@ -125,10 +125,11 @@ class CleanSection(Section):
 
 
 class ServerSection(Section):
-    """What the server has and how it computes."""
+    """What the server has, how it computes, and the rounds whose updates it keeps on disk."""
 
     clean: CleanSection = CleanSection(n_examples=0)
     threads: int = Field(1, ge=1)
+    keep_updates: list[int] = []
 
 
 class EngineSection(Section):

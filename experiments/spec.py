@@ -37,6 +37,7 @@ from hauberk.tasks.errors import UserError, nearest
 from hauberk.tasks.models import MODELS
 from hauberk.tasks.partitions import PARTITIONS, Partition
 
+ADVICE = {"root_update": "give the server clean data, server.clean.n_examples >= 1, got 0"}
 ALWAYS_PROVIDED = frozenset({"client_ids", "n_examples", "parameters", "layout", "round", "rng"})
 
 
@@ -66,15 +67,18 @@ class Spec(Section):
         return self
 
     def _rule(self) -> list[str]:
-        rule = self.build_aggregator()
+        return self.problems_of(self.build_aggregator())
+
+    def problems_of(self, rule: Any) -> list[str]:
+        """Returns why ``rule`` cannot work in this experiment, one line each."""
         try:
             check(rule, self.federation.cohort_size)
         except ValueError as error:
             return [f"aggregator: {error} (clients_per_round={self.federation.cohort_size})"]
         lacking = needs_of(rule) - self.provided
         return [
-            f"aggregator: {self.aggregator.name} needs {what}, which this spec does not provide"
-            for what in lacking
+            f"aggregator: {name_of(rule)} needs {what}; {ADVICE.get(what, 'no spec provides it')}"
+            for what in sorted(lacking)
         ]
 
     def _plugins(self) -> list[str]:
@@ -94,7 +98,7 @@ class Spec(Section):
     @property
     def provided(self) -> frozenset[str]:
         """The fields of a cohort that this experiment's server can fill."""
-        return ALWAYS_PROVIDED
+        return ALWAYS_PROVIDED | ({"root_update"} if self.server.clean.n_examples else frozenset())
 
     @property
     def n_liars(self) -> int:
@@ -153,11 +157,18 @@ class Spec(Section):
 
     @property
     def hash(self) -> str:
-        """Names what the run computes: all but ``name`` and where it runs (thread counts change bits, so they stay)."""
+        """Names what the run computes: all but ``name``, what is kept, and where it runs (threads change bits)."""
         tables = self.to_dict()
         del tables["name"]
         tables["engine"] = {"threads_per_client": self.engine.threads_per_client}
+        del tables["server"]["keep_updates"]
         return hashlib.sha256(json.dumps(tables, sort_keys=True).encode()).hexdigest()
+
+
+def name_of(rule: Any) -> str:
+    """Returns the name that a rule has in the tables, or that of its class."""
+    names = {cls: name for name, cls in aggregators().items()}
+    return names.get(type(rule), type(rule).__name__)
 
 
 def load(path: str | Path, changes: Sequence[str] = ()) -> Spec:

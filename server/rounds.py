@@ -14,11 +14,13 @@ from hauberk.attacks import Attack, Collusion
 from hauberk.clients.client import ClientReply, Instruction
 from hauberk.clients.training import Training
 from hauberk.server.evaluation import Evaluation, Metrics
+from hauberk.server.root import root_update
 from hauberk.server.state import ServerState
-from hauberk.strategies.base import Cohort, TooFewClientsError
+from hauberk.strategies.base import Aggregation, Cohort, TooFewClientsError, needs_of
 from hauberk.strategies.guard import Guard
 from hauberk.strategies.layout import Layout
 from hauberk.strategies.rows import Collected, Reply, Rows
+from hauberk.tasks.encoding import Encoded
 from hauberk.tasks.models.base import TextModel
 from hauberk.tasks.parameters import load_state
 from hauberk.tasks.seeds import generator
@@ -46,6 +48,8 @@ class Server:
         aggregate: the rule.
         model: the one instance that evaluates; its parameters are overwritten.
         layout: name, shape and slice of each tensor in the parameter vector.
+        clean: the server's own examples, where it has any.
+        keep_rounds: the rounds whose updates are kept on disk, by ``keep``.
     """
 
     aggregate: Any
@@ -58,6 +62,9 @@ class Server:
     cohort_size: int
     attack: Attack | None = None
     n_malicious: int = 0
+    clean: Encoded | None = None
+    keep_rounds: frozenset[int] = frozenset()
+    keep: Callable[[Collected, Cohort, list[int]], None] | None = None
     guard: Guard = field(default_factory=Guard)
 
 
@@ -95,7 +102,10 @@ def play_round(server: Server, state: ServerState, dispatch: Dispatch) -> tuple[
     forge(server, state, number, rows, malicious)
     collected = rows.close()
     clock.lap("guard")
-    result = aggregate(server, state, number, collected)
+    cohort = cohort_of(server, state, number, collected)
+    if number in server.keep_rounds and server.keep is not None:
+        server.keep(collected, cohort, malicious)
+    result = aggregate(server, state, cohort, collected)
     clock.lap("aggregate")
     parameters = state.parameters + result.update
     load_state(server.model, parameters)
@@ -147,23 +157,38 @@ def forge(server: Server, state: ServerState, number: int, rows: Rows, malicious
         rows.row(client).copy_(row)
 
 
-def aggregate(server: Server, state: ServerState, number: int, collected: Collected) -> Any:
-    """Returns the rule's aggregation of the rows that passed the guard."""
-    cohort = Cohort(
+def cohort_of(server: Server, state: ServerState, number: int, collected: Collected) -> Cohort:
+    """Returns what the rule may know beside the rows."""
+    root = None
+    if server.clean is not None and wants_root(server.aggregate):
+        rng = generator(server.seed, number, "root")
+        device = server.evaluate.device
+        root = root_update(server.model, state.parameters, server.clean, server.training, rng, device)
+    return Cohort(
         client_ids=collected.client_ids,
         n_examples=collected.n_examples,
         parameters=state.parameters,
         layout=server.layout,
+        root_update=root,
         round=number,
         rng=generator(server.seed, number, "aggregate"),
     )
+
+
+def wants_root(rule: Any) -> bool:
+    """Whether a rule needs, or can use, the server's own update."""
+    return "root_update" in needs_of(rule) | frozenset(getattr(rule, "uses", ()))
+
+
+def aggregate(server: Server, state: ServerState, cohort: Cohort, collected: Collected) -> Aggregation:
+    """Returns the rule's aggregation of the rows that passed the guard."""
     try:
         if not collected.client_ids:
             raise TooFewClientsError("no usable update is left.")
         return server.aggregate(collected.updates, cohort=cohort, state=state.aggregator)
     except TooFewClientsError as error:
         refused = "; ".join(f"client {client}: {reason}" for client, reason in collected.refused.items())
-        raise RoundFailed(f"round {number} failed: {error} Refused: {refused}", collected.refused) from None
+        raise RoundFailed(f"round {cohort.round} failed: {error} Refused: {refused}", collected.refused) from None
 
 
 def _weights(weight: Tensor | None, collected: Collected) -> dict[int, float] | None:
