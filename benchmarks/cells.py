@@ -41,7 +41,9 @@ def row(label: str, cells: list[dict[str, float]]) -> str:
 
 def main() -> None:
     """Runs the cells and prints the table, a row as soon as its seeds are finished."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("spec", type=Path)
     parser.add_argument("--vary", action="append", default=[], metavar="key=v1,v2")
     parser.add_argument("--set", action="append", default=[], metavar="key=value")
@@ -49,7 +51,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/cells"))
     given = parser.parse_args()
     axes = [(key, values.split(",")) for key, _, values in (axis.partition("=") for axis in given.vary)]
-    print("| " + " ".join(key for key, _ in axes) + " | accuracy | attack success | its floor | s |\n|---|---|---|---|---|")
+    print(
+        "| "
+        + " ".join(key for key, _ in axes)
+        + " | accuracy | attack success | its floor | s |\n|---|---|---|---|---|"
+    )
     for values in itertools.product(*(values for _, values in axes)):
         changes = [f"{key}={value}" for (key, _), value in zip(axes, values, strict=True)]
         cells = [cell(given, changes, int(seed)) for seed in given.seeds.split(",")]
