@@ -33,6 +33,7 @@ class Watch:
 
     workers: int
     timeout_s: float
+    cpus: float
     gpus: float
     stop: threading.Event
 
@@ -66,7 +67,7 @@ class Pool:
         self.idle: queue.Queue[Any] = queue.Queue()
         self._warm_up: Callable[[], object] | None = None
         self._closing: threading.Thread | None = None
-        self._actor: Any = ray.remote(num_cpus=0, num_gpus=watch.gpus, max_restarts=0)(ClientActor)
+        self._actor: Any = ray.remote(num_cpus=watch.cpus, num_gpus=watch.gpus, max_restarts=0)(ClientActor)
         for _ in range(watch.workers):
             self.add()
 

@@ -17,7 +17,6 @@ os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")  # no call may start anoth
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 import ray
-import torch
 from flwr.app import Context
 from flwr.server.superlink.fleet.vce import vce_api
 from flwr.server.superlink.fleet.vce.backend import raybackend
@@ -39,23 +38,33 @@ Engine = Callable[[Prepared, ServerState, Observer], ServerState]
 def ray_session(spec: Spec, stop: threading.Event) -> Iterator[Engine]:
     """Starts Ray and the workers, yields the engine, and leaves no process behind."""
     with ThreadPoolExecutor(1) as starter:
-        starting = starter.submit(_start, _watch(spec, stop))
+        starting = starter.submit(_start, spec, stop)
         try:
             yield lambda prepared, state, observer: run_ray(prepared, state, observer, starting.result())
         finally:
             starting.result().join()
 
 
-def _start(watch: Watch) -> Pool:
+def _start(spec: Spec, stop: threading.Event) -> Pool:
     """Starts Ray and its workers, which takes seconds, beside the driver's reading of its data."""
     start_ray()
-    return Pool(watch)
+    return Pool(_watch(spec, stop))
 
 
 def _watch(spec: Spec, stop: threading.Event) -> Watch:
-    workers = min(spec.engine.workers or default_workers(), spec.federation.cohort_size)
-    gpus = min(1.0, torch.cuda.device_count() / workers) if spec.device != "cpu" else 0.0
-    return Watch(workers, spec.engine.client_timeout_s, gpus, stop)
+    resources = ray.cluster_resources()
+    cores = int(resources.get("CPU", 1)) if os.environ.get("RAY_ADDRESS") else default_workers()
+    workers = min(
+        spec.engine.workers or max(1, cores // spec.engine.threads_per_client), spec.federation.cohort_size
+    )
+    # Shares, so that a cluster spreads its workers and more workers than cores still start.
+    cpus = min(float(spec.engine.threads_per_client), _share(resources.get("CPU", 1), workers))
+    gpus = min(1.0, _share(resources.get("GPU", 0), workers)) if spec.device != "cpu" else 0.0
+    return Watch(workers, spec.engine.client_timeout_s, cpus, gpus, stop)
+
+
+def _share(total: float, workers: int) -> float:
+    return int(1e4 * total / workers) / 1e4  # Ray counts in ten-thousandths
 
 
 def default_workers() -> int:
