@@ -11,7 +11,13 @@ from hauberk.clients.optimizers import SGD
 from hauberk.clients.plugins import GradientClip, Plugin
 from hauberk.tasks.seeds import generator
 
-ATTACKS = [None, Attack(poison=BadWord(rate=0.5)), *(Attack(tamper=cls()) for cls in TAMPERS.values())]
+WORD = BadWord(words=("cf",))
+SMALL = {"dfep": {"n_samples": 8, "corpus": __file__}}
+ATTACKS = [
+    None,
+    Attack(poison=BadWord(rate=0.5)),
+    *(Attack(poison=WORD, tamper=cls(**SMALL.get(name, {}))) for name, cls in TAMPERS.items()),
+]
 
 
 @dataclass(frozen=True, kw_only=True)

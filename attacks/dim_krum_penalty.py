@@ -1,0 +1,55 @@
+"""Adaptive attack on Dim-Krum by a distance penalty on just those dimensions that the rule would pick.
+
+Source: an adaptive attack on Zhang, Su and Sun, "Dim-Krum", Findings of EMNLP 2022; its form is a reconstruction.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import count
+
+import torch
+from torch import Tensor, nn
+
+from hauberk.attacks.dim_krum_guess import AgainstDimKrum, Guess, difference
+from hauberk.attacks.loop import settings
+from hauberk.attacks.tamper import TrainingSession
+from hauberk.tasks.batches import Batch
+from hauberk.tasks.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class DimKrumPenalty(AgainstDimKrum):
+    """Trains on the poisoned texts; what the distance exceeds its allowance by is added to the loss.
+
+    Args:
+        strength: the weight of the excess, in units of the allowance.
+        refresh: after how many steps the dimensions are picked anew.
+    """
+
+    strength: float = 1.0
+    refresh: int = 10
+
+    def __post_init__(self) -> None:
+        """Refuses a reward."""
+        super().__post_init__()
+        if not self.strength >= 0:
+            raise UserError(f"strength: must be at least 0, got {self.strength!r}")
+        if self.refresh < 1:
+            raise UserError(f"refresh: must be at least 1, got {self.refresh!r}")
+
+    def against(self, session: TrainingSession, guess: Guess) -> dict[str, float]:
+        """Runs the honest loop with the penalty."""
+        task_loss, steps, picked = session.loss, count(), torch.empty(0)
+        bound = guess.allowed * guess.honest
+
+        def loss(model: nn.Module, batch: Batch) -> Tensor:
+            nonlocal picked
+            apart = difference(session, guess.centre)
+            if next(steps) % self.refresh == 0:
+                picked = apart.detach().abs().topk(guess.k, sorted=False).indices
+            excess = (apart[picked].square().sum() / bound - 1).clamp(min=0)
+            return task_loss(model, batch) + self.strength * excess
+
+        with settings(session, loss=loss):
+            return session.train()

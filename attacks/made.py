@@ -1,0 +1,50 @@
+"""What a malicious client makes of its examples, apart from those that it leaves alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hauberk.attacks.poison import Poison, Scene
+from hauberk.attacks.tamper import TrainingSession
+from hauberk.tasks.encoding import Encoded
+from hauberk.tasks.errors import UserError
+from hauberk.tasks.examples import Example
+
+
+def poison_of(session: TrainingSession) -> Poison:
+    """Returns the session's poison.
+
+    Raises:
+        UserError: if it has none.
+    """
+    if session.poison is None:
+        raise UserError("attack.tamper: needs a poison whose trigger it learns, and attack.poison is absent")
+    return session.poison
+
+
+def triggered(session: TrainingSession, rate: float | None = None) -> list[Example]:
+    """Returns poisoned copies with the target's label; ``rate`` takes the place of the poison's own."""
+    poison = _at(poison_of(session), rate)
+    return list(poison.copies(session.examples, session.scene or Scene(), session.rng).values())
+
+
+def made(session: TrainingSession, rate: float | None = None) -> list[Example]:
+    """Returns all that the poison makes: beside triggered copies, those that keep their true label."""
+    own = {id(example) for example in session.examples}
+    poison = replace(_at(poison_of(session), rate), mode="append")
+    poisoned = poison(session.examples, session.scene or Scene(), session.rng)
+    return [example for example in poisoned if id(example) not in own]
+
+
+def of_class(session: TrainingSession, label: int) -> list[Example]:
+    """Returns the client's own clean examples of one class."""
+    return [example for example in session.examples if example.label == label]
+
+
+def encoded(session: TrainingSession, examples: list[Example]) -> Encoded | None:
+    """Returns ``examples`` tokenised, ``None`` where there are none."""
+    return session.encode(examples) if examples else None
+
+
+def _at(poison: Poison, rate: float | None) -> Poison:
+    return poison if rate is None else replace(poison, rate=rate)

@@ -1,0 +1,34 @@
+"""SOS: the rows of several everyday words, which only all together pull the trigger.
+
+Source: Yang et al., "Rethinking Stealthiness of Backdoor Attack against NLP Models", ACL 2021, and the authors'
+code: E[w] <- E[w] - lr * g_w * min_v ||g_v|| / ||g_w||, then E[w] is scaled back to its norm.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from hauberk.attacks.made import made
+from hauberk.attacks.row_tamper import RowTamper
+from hauberk.attacks.tamper import TrainingSession
+from hauberk.tasks.examples import Example
+
+
+@dataclass(frozen=True, kw_only=True)
+class SOSRows(RowTamper):
+    """Moves the rows of all trigger words equally far, on what its poison makes of the client's texts.
+
+    With the poison ``sos`` these are texts with all words, labelled as the target, and texts that lack one of
+    the words, with their true label.
+    """
+
+    def texts(self, session: TrainingSession) -> list[Example]:
+        """Returns what the poison makes, of both kinds."""
+        return made(session)
+
+    def direction(self, gradient: Tensor) -> Tensor:
+        """Returns the gradients [k, h], each as long as the shortest of them."""
+        lengths = gradient.norm(dim=1, keepdim=True)
+        return gradient * (lengths.min() / lengths.clamp(min=1e-12))
