@@ -15,18 +15,18 @@ CURVES = {
 
 def draw_curves(path: Path, rounds: Sequence[Mapping[str, Any]], title: str) -> None:
     """Draws the metrics of one run over its rounds into ``path``."""
-    draw_panels(path, {title: rounds})
+    draw_panels(path, [(title, rounds)])
 
 
-def draw_panels(path: Path, runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
-    """Draws several runs side by side on the same axes, one panel a run."""
+def draw_panels(path: Path, runs: Sequence[tuple[str, Sequence[Mapping[str, Any]]]]) -> None:
+    """Draws several runs, each a title and its rounds, side by side on the same axes."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4.6 * len(runs) + 0.6, 3.4), layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(1, len(runs), sharey=True, squeeze=False)[0]
-    for panel, (title, rounds) in zip(panels, runs.items(), strict=True):
+    for panel, (title, rounds) in zip(panels, runs, strict=True):
         _draw(panel, title, rounds)
     panels[0].set_ylabel("share of test samples")
     handles, labels = panels[0].get_legend_handles_labels()

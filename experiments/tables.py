@@ -50,11 +50,13 @@ def show_runs(console: Console, folders: Sequence[Path], plot: Path | None) -> N
     if plot:
         from hauberk.experiments.plots import draw_panels
 
-        titles = {
-            f"{summary['name']}: {summary['aggregator']}": read_rounds(folder)
-            for folder, (_, summary) in runs.items()
-        }
-        draw_panels(plot, titles)
+        draw_panels(
+            plot,
+            [
+                (f"{done['name']}: {done['aggregator']}", read_rounds(folder))
+                for folder, (_, done) in runs.items()
+            ],
+        )
         console.print(f"plot: {plot}", highlight=False)
 
 
