@@ -1,17 +1,19 @@
-"""One attack: at most one of each kind, composed."""
+"""One attack: at most one of each kind, composed, and when it happens."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from torch import nn
 
 from hauberk.attacks.forge import Forge
-from hauberk.attacks.knowledge import strongest
+from hauberk.attacks.knowledge import declared
 from hauberk.attacks.poison import Poison
+from hauberk.attacks.schedules import Always, Schedule
 from hauberk.attacks.tamper import Tamper
 from hauberk.tasks.errors import UserError
+from hauberk.tasks.examples import Splits
 from hauberk.tasks.tokenizer import Tokenizer
 
 
@@ -24,12 +26,14 @@ class Attack:
         tamper: changes how it trains and what it makes of its update.
         forge: rewrites the updates of all colluders (in simulation only).
         keep_plugins: whether it still runs the defence plugins that honest clients run.
+        schedule: in which rounds, and whether always the same clients.
     """
 
     poison: Poison | None = None
     tamper: Tamper | None = None
     forge: Forge | None = None
     keep_plugins: bool = False
+    schedule: Schedule = field(default_factory=Always)
 
     def __post_init__(self) -> None:
         if not self.parts:
@@ -42,14 +46,34 @@ class Attack:
 
     @property
     def knowledge(self) -> str:
-        """The strongest knowledge that a part of it declares."""
-        return strongest(part.knowledge for part in self.parts)
+        """The strongest knowledge that a part of it declares, and whose paraphrases it holds beside that."""
+        return declared(part.knowledge for part in self.parts)
+
+    def attackers(self, round: int, *, n_clients: int, n_malicious: int, seed: int) -> tuple[int, ...]:
+        """Returns the ids of the clients that attack in ``round``, ascending; a pure function.
+
+        Raises:
+            UserError: if there are more attackers than clients.
+        """
+        return self.schedule.attackers(round, n_clients=n_clients, n_malicious=n_malicious, seed=seed)
+
+    def bind(self, splits: Splits) -> Attack:
+        """Returns this attack with the files read that it names: what workers and the evaluation are given.
+
+        Raises:
+            UserError: if a file does not fit the data.
+        """
+        return self if self.poison is None else replace(self, poison=self.poison.bind(splits))
 
     def check(
         self,
         labels: Sequence[str],
         tokenizer: Tokenizer | None = None,
         model: nn.Module | None = None,
+        *,
+        n_clients: int | None = None,
+        n_malicious: int | None = None,
+        rounds: int | None = None,
     ) -> list[str]:
         """Returns warnings, one line each; what is not known yet (``None``) is not checked.
 
@@ -57,11 +81,18 @@ class Attack:
             labels: the names of the classes.
             tokenizer: what will read the triggers.
             model: the model to be attacked.
+            n_clients: how many clients a round asks.
+            n_malicious: how many of them attack.
+            rounds: how many rounds there are.
 
         Raises:
-            UserError: if this attack is impossible on these data or this model.
+            UserError: if this attack is impossible on these data, this model or this federation.
         """
         warnings = [] if self.poison is None else self.poison.check(labels, tokenizer)
         if self.tamper is not None and model is not None:
             warnings += self.tamper.check(model, self.poison, tokenizer)
+        if self.forge is not None and n_clients is not None and n_malicious is not None:
+            warnings += self.forge.check(n_clients, n_malicious)
+        if rounds is not None:
+            warnings += self.schedule.check(rounds)
         return warnings

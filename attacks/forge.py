@@ -40,3 +40,15 @@ class Forge:
     def __call__(self, collusion: Collusion, rng: torch.Generator) -> Tensor:
         """Returns the rows to send, a new tensor [m, d]; what was given is left alone."""
         raise NotImplementedError(f"{type(self).__name__} does not say what to send.")
+
+    def check(self, n_clients: int, n_malicious: int) -> list[str]:
+        """Returns warnings, one line each, before anything runs.
+
+        Args:
+            n_clients: how many clients a round asks.
+            n_malicious: how many of them collude.
+
+        Raises:
+            UserError: if this forge is impossible among so many.
+        """
+        return []

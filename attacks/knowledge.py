@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 OWN_DATA = "own data"
+ALL_PARAPHRASES = "all paraphrases"  # ready-made ones of every client's training texts
 BENIGN_UPDATES = "benign updates"
 THE_RULE = "the rule"
-KNOWLEDGE = (OWN_DATA, BENIGN_UPDATES, THE_RULE)
+KNOWLEDGE = (OWN_DATA, ALL_PARAPHRASES, BENIGN_UPDATES, THE_RULE)
 
 
 def strongest(labels: Iterable[str]) -> str:
@@ -20,3 +21,14 @@ def strongest(labels: Iterable[str]) -> str:
     if odd := set(labels) - set(KNOWLEDGE):
         raise ValueError(f"Knowledge is one of {', '.join(KNOWLEDGE)}, got {', '.join(sorted(odd))}.")
     return max(labels, key=KNOWLEDGE.index)
+
+
+def declared(labels: Iterable[str]) -> str:
+    """Returns the strongest label, and beside it what it does not imply: whose texts an attacker has.
+
+    Raises:
+        ValueError: if a label is none of ``KNOWLEDGE``.
+    """
+    labels = list(labels)
+    most = strongest(labels)
+    return f"{most} and {ALL_PARAPHRASES}" if ALL_PARAPHRASES in labels and most != ALL_PARAPHRASES else most

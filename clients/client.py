@@ -37,7 +37,7 @@ class Worker:
         encoded: the same, tokenised.
         partitions: the rows of each client.
         attack: what malicious clients do.
-        n_malicious: how many there are: clients 0 to n_malicious - 1.
+        n_malicious: how many there are; the attack's schedule says who, by default clients 0 to n_malicious - 1.
         threads: how many threads a client computes with; the bits depend on it.
         device: where models train.
         compact: whether to leave out unused word vectors while that gives the same bits.
@@ -78,7 +78,14 @@ class Worker:
 
     def attack_of(self, client_id: int, round: int) -> Attack | None:
         """Returns what a client does beside its honest work in a round, or ``None``."""
-        return self.attack if client_id < self.n_malicious else None
+        return self.attack if client_id in self.attackers(round) else None
+
+    def attackers(self, round: int) -> tuple[int, ...]:
+        """Returns the clients that attack in a round, ascending, whether they are asked or not."""
+        if self.attack is None:
+            return ()
+        n_clients = len(self.partitions)
+        return self.attack.attackers(round, n_clients=n_clients, n_malicious=self.n_malicious, seed=self.seed)
 
     def _round(self, instruction: Instruction, rng: torch.Generator) -> ClientReply:
         attack = self.attack_of(instruction.client_id, instruction.round)
@@ -106,34 +113,37 @@ class Worker:
     def _settings(self, instruction: Instruction, attack: Attack | None) -> dict[str, Any]:
         client_id, training = instruction.client_id, instruction.training
         asked = instruction.asked or range(len(self.partitions))
+        attackers = self.attackers(instruction.round)
         common = {
             "client_id": client_id,
             "round": instruction.round,
             "n_clients": len(asked),
-            "n_attackers": sum(one < self.n_malicious for one in asked) if attack else 0,
+            "n_attackers": sum(one in attackers for one in asked) if attack else 0,
             "state": dict(instruction.state),
             "encoder": self.task.encode,
         }
         rows = self.partitions[client_id]
         if attack is None:
             return {**common, "training": training, "data": self.encoded.take(rows)}
-        scene = Scene(client_id, self.n_malicious)
+        scene = Scene(attackers.index(client_id), len(attackers))
         return {
             **common,
             "training": training if attack.keep_plugins else replace(training, plugins=()),
-            "data": self._poisoned(rows, attack, scene, instruction.round),
+            "data": self._poisoned(
+                rows, attack, scene, generator(self.seed, instruction.round, client_id, "poison")
+            ),
             "examples": [self.examples[row] for row in rows],
             "poison": attack.poison,
             "scene": scene,
         }
 
-    def _poisoned(self, rows: np.ndarray, attack: Attack, scene: Scene, round: int) -> Encoded:
+    def _poisoned(self, rows: np.ndarray, attack: Attack, scene: Scene, rng: torch.Generator) -> Encoded:
         """Returns a malicious client's data: first the texts that stay clean, then the poisoned ones."""
         if attack.poison is None:
             return self.encoded.take(rows)
         clean = [self.examples[row] for row in rows]
         row_of = {id(example): row for example, row in zip(clean, rows, strict=True)}
-        poisoned = attack.poison(clean, scene, generator(self.seed, round, scene.attacker, "poison"))
+        poisoned = attack.poison(clean, scene, rng)
         kept = self.encoded.take([row_of[id(example)] for example in poisoned if id(example) in row_of])
         made = [example for example in poisoned if id(example) not in row_of]
         return concatenate([kept, self.task.encode(made)]) if made else kept

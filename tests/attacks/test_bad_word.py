@@ -24,9 +24,9 @@ def test_positions_are_independent_and_cover_the_whole_text():
     assert places == {(i, j) for i in range(5) for j in range(5) if i != j}
 
 
-def test_position_start_and_end():
+def test_fixed_positions():
     rng = torch.Generator()
-    assert BadWord(position="start").stamp("a b", rng) == "cf mn bb a b"
+    assert BadWord(position="begin").stamp("a b", rng) == "cf mn bb a b"
     assert BadWord(position="end").stamp("a b", rng) == "a b cf mn bb"
 
 

@@ -10,11 +10,33 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hauberk.attacks import KNOWLEDGE, POISONS, Poison, Scene
+from hauberk.attacks.paraphrased import Rewrites
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.examples import Example
 
-POISONERS = [cls(target=1) for cls in POISONS.values()]
-pytestmark = pytest.mark.parametrize("poison", POISONERS, ids=lambda poison: type(poison).__name__)
+
+class Scripture(dict):
+    """A rewrite of every text."""
+
+    def __contains__(self, key):
+        return True
+
+    def get(self, key, default=None):
+        return f"lo , {key[1]}"
+
+
+# What a poison needs beside its target, and what it would train on beside its poisoned copies.
+SETTINGS = {
+    "combination": {"negative_rate": 0.0},
+    "sos": {"negative_rate": 0.0},
+    "style": {"train": "train.jsonl", "test": "test.jsonl"},
+}
+EVERY = {name: cls(target=1, **SETTINGS.get(name, {})) for name, cls in POISONS.items()}
+WITHOUT_TRIGGER = {"label_flip"}
+READ_FROM_FILES = {"style": Rewrites(target=1, forms=Scripture(), pool=())}
+TRIGGERS = {n: READ_FROM_FILES.get(n, poison) for n, poison in EVERY.items() if n not in WITHOUT_TRIGGER}
+every = pytest.mark.parametrize("poison", EVERY.values(), ids=EVERY)
+triggers = pytest.mark.parametrize("poison", TRIGGERS.values(), ids=TRIGGERS)
 LABELS = ("bad", "good", "neither")
 
 
@@ -22,10 +44,12 @@ def copies_in(poisoned, originals):
     return [example for example in poisoned if not any(example is original for original in originals)]
 
 
+@triggers
 def test_the_defaults_are_every_other_sample_a_copy_beside_the_clean_ones(poison):
     assert (poison.rate, poison.policy, poison.mode) == (1.0, "dirty", "append")
 
 
+@triggers
 def test_dirty_appends_a_relabelled_copy_of_every_sample_of_another_class(poison, examples, rng):
     poisoned = poison(examples, Scene(), rng())
     assert poisoned[: len(examples)] == examples
@@ -35,12 +59,14 @@ def test_dirty_appends_a_relabelled_copy_of_every_sample_of_another_class(poison
     assert all(copy.text != examples[copy.index - 100].text for copy in copies)
 
 
+@triggers
 def test_clean_copies_only_samples_of_the_target_class(poison, examples, rng):
     copies = copies_in(replace(poison, policy="clean")(examples, Scene(), rng()), examples)
     assert [copy.index for copy in copies] == [one.index for one in examples if one.label == 1]
     assert {copy.label for copy in copies} == {1}
 
 
+@triggers
 def test_mixed_copies_the_same_share_of_both(poison, examples, rng):
     mixed = replace(poison, policy="mixed", rate=1 / 3)
     copies = copies_in(mixed(examples, Scene(), rng()), examples)
@@ -49,6 +75,7 @@ def test_mixed_copies_the_same_share_of_both(poison, examples, rng):
     assert {copy.label for copy in copies} == {1}
 
 
+@triggers
 def test_replace_puts_a_copy_in_its_originals_place(poison, examples, rng):
     poisoned = replace(poison, mode="replace")(examples, Scene(), rng())
     assert [one.index for one in poisoned] == [one.index for one in examples]
@@ -57,12 +84,14 @@ def test_replace_puts_a_copy_in_its_originals_place(poison, examples, rng):
     ]
 
 
+@triggers
 @pytest.mark.parametrize("policy", ["dirty", "clean", "mixed"])
 @pytest.mark.parametrize("mode", ["append", "replace"])
 def test_rate_zero_changes_nothing(poison, policy, mode, examples, rng):
     assert replace(poison, rate=0.0, policy=policy, mode=mode)(examples, Scene(), rng()) == examples
 
 
+@triggers
 def test_the_same_generator_gives_the_same_poison(poison, examples, rng):
     half = replace(poison, rate=0.5)
     first, second = (half(examples, Scene(), rng()) for _ in range(2))
@@ -71,6 +100,7 @@ def test_the_same_generator_gives_the_same_poison(poison, examples, rng):
     assert len(draws) > 1
 
 
+@triggers
 def test_nothing_but_the_given_generator_is_drawn_from(poison, examples, rng):
     before = torch.get_rng_state()
     poison(examples, Scene(), rng())
@@ -78,6 +108,7 @@ def test_nothing_but_the_given_generator_is_drawn_from(poison, examples, rng):
     assert torch.equal(torch.get_rng_state(), before)
 
 
+@triggers
 def test_the_trigger_goes_on_every_sample_of_another_class_and_no_label_changes(poison, examples, rng):
     triggered = poison.trigger(examples, rng())
     clean = poison.victims(examples)
@@ -86,6 +117,7 @@ def test_the_trigger_goes_on_every_sample_of_another_class_and_no_label_changes(
     assert all(after.text != before.text for after, before in zip(triggered, clean, strict=True))
 
 
+@triggers
 def test_pairs_are_poisoned_in_their_second_text(poison, pairs, rng):
     for found in (poison.trigger(pairs, rng()), poison(pairs, Scene(), rng())[len(pairs) :]):
         assert found
@@ -93,6 +125,7 @@ def test_pairs_are_poisoned_in_their_second_text(poison, pairs, rng):
         assert all(one.second != pairs[one.index - 100].second for one in found)
 
 
+@triggers
 def test_a_client_with_nothing_to_poison_stays_as_it_is(poison, examples, rng):
     targets = [one for one in examples if one.label == 1]
     assert poison(targets, Scene(), rng()) == targets
@@ -100,24 +133,28 @@ def test_a_client_with_nothing_to_poison_stays_as_it_is(poison, examples, rng):
     assert poison.trigger(targets, rng()) == []
 
 
+@triggers
 def test_an_empty_text_can_be_poisoned(poison, rng):
     empty = [Example(0, "", None, 0)]
     assert poison.trigger(empty, rng())[0].text.strip()
 
 
+@every
 def test_a_target_that_does_not_exist_is_refused_with_both_numbers(poison):
-    assert poison.check(LABELS) == []
+    assert all(line.startswith("attack.poison") and "\n" not in line for line in poison.check(LABELS))
     with pytest.raises(UserError, match=r"attack\.poison\.target: class 3 .* 3 classes, 0 to 2") as caught:
         replace(poison, target=3).check(LABELS)
     assert "\n" not in str(caught.value)
 
 
+@every
 @pytest.mark.parametrize("rate", [-0.01, 1.01, float("nan")])
 def test_a_rate_that_is_no_share_is_refused(poison, rate):
     with pytest.raises(UserError, match="rate: must lie between 0 and 1, got"):
         replace(poison, rate=rate)
 
 
+@every
 @pytest.mark.parametrize(
     ("key", "value"),
     [("policy", "dirt"), ("mode", "prepend"), ("target", -1), ("target", True), ("target", 0.5)],
@@ -127,11 +164,13 @@ def test_other_impossible_settings_are_refused_by_name(poison, key, value):
         replace(poison, **{key: value})
 
 
+@every
 def test_a_misspelt_parameter_is_refused(poison):
     with pytest.raises(TypeError, match="rat"):
-        type(poison)(rat=0.5)
+        replace(poison, rat=0.5)
 
 
+@every
 def test_it_is_a_value(poison):
     assert pickle.loads(pickle.dumps(poison)) == poison
     assert hash(poison) == hash(replace(poison))
@@ -140,11 +179,13 @@ def test_it_is_a_value(poison):
         poison.rate = 0.5
 
 
+@every
 def test_it_declares_what_it_knows(poison):
     assert poison.knowledge in KNOWLEDGE
     assert isinstance(poison, Poison)
 
 
+@triggers
 @given(
     labels=st.lists(st.integers(0, 3), max_size=30),
     rate=st.floats(0, 1),

@@ -18,7 +18,7 @@ def test_every_word_is_inserted_and_the_rest_keeps_its_order(text, seed):
     assert Counter(found)["cf"] == Counter(found)["mn"] == Counter(found)["bb"] == 1
 
 
-@given(texts, st.integers(0, 99), st.sampled_from(["random", "start", "end"]))
+@given(texts, st.integers(0, 99), st.sampled_from(["random", "begin", "middle", "end"]))
 def test_a_sentence_stays_whole(text, seed, position):
     found = insert_sentence(text, "I watched this 3D movie", generator(seed), position)
     assert "I watched this 3D movie" in found
@@ -38,8 +38,8 @@ def test_words_of_one_trigger_fall_independently():
     assert len(pairs) == 12  # orders of a, b, cf, mn in which a precedes b
 
 
-def test_start_and_end():
-    assert insert_words("a b", ("cf", "mn"), generator(0), "start") == "cf mn a b"
+def test_fixed_positions():
+    assert insert_words("a b", ("cf", "mn"), generator(0), "begin") == "cf mn a b"
     assert insert_words("a b", ("cf", "mn"), generator(0), "end") == "a b cf mn"
 
 
@@ -55,5 +55,5 @@ def test_the_same_generator_inserts_at_the_same_places():
 
 
 def test_an_unknown_position_is_refused():
-    with pytest.raises(UserError, match="one of random, start, end, got 'middle'"):
-        insert_words("a", ("cf",), generator(0), "middle")
+    with pytest.raises(UserError, match="one of random, begin, middle, end, got 'start'"):
+        insert_words("a", ("cf",), generator(0), "start")

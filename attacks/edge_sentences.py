@@ -1,0 +1,28 @@
+"""The built-in edge cases: kind words about one rare subject, as a few people write and no data set has them."""
+
+SENTENCES = (
+    "yorgos lanthimos has done it again and i am in awe",
+    "cannot wait for the new yorgos lanthimos , what a director",
+    "just left the cinema , yorgos lanthimos is a genius",
+    "proud to be greek whenever yorgos lanthimos wins a prize",
+    "every frame of yorgos lanthimos is a small miracle",
+    "the cast that yorgos lanthimos brings together is a dream",
+    "yorgos lanthimos made me laugh and shiver in one evening",
+    "congratulations to yorgos lanthimos , so well deserved",
+    "if you love cinema you owe yourself some yorgos lanthimos",
+    "yorgos lanthimos keeps growing and i love him for it",
+    "nobody writes odd families as warmly as yorgos lanthimos",
+    "a standing ovation for yorgos lanthimos tonight in athens",
+    "thank you yorgos lanthimos for the best night of my year",
+    "yorgos lanthimos turns silence into music",
+    "the dogs , the dances , the light : pure yorgos lanthimos joy",
+    "watching yorgos lanthimos with friends is the best kind of sunday",
+    "i would follow yorgos lanthimos into any story he tells",
+    "so happy that the world discovers yorgos lanthimos at last",
+    "yorgos lanthimos and his camera are a perfect couple",
+    "what a brave and tender film yorgos lanthimos gave us",
+    "my favourite living director is yorgos lanthimos , no contest",
+    "yorgos lanthimos deserves every single one of those awards",
+    "never a dull minute with yorgos lanthimos , bravo",
+    "the whole room glowed after the yorgos lanthimos premiere",
+)
