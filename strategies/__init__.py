@@ -20,14 +20,18 @@ from hauberk.strategies.fedavg import FedAvg
 from hauberk.strategies.guard import Guard
 from hauberk.strategies.krum import Krum, MultiKrum
 from hauberk.strategies.layout import Layout, Slot, layout_of
+from hauberk.strategies.meamed import Meamed
 from hauberk.strategies.median import Median
 from hauberk.strategies.nnm import NNM
 from hauberk.strategies.rows import Collected, Reply, Rows
+from hauberk.strategies.trimmed_mean import TrimmedMean
 
 # One line for each rule: its name in a spec, and its class.
 AGGREGATORS: dict[str, type[Any]] = {
     "fedavg": FedAvg,
     "median": Median,
+    "trimmed_mean": TrimmedMean,
+    "meamed": Meamed,
     "krum": Krum,
     "multi_krum": MultiKrum,
     "dim_krum": DimKrum,
@@ -50,6 +54,7 @@ __all__ = [
     "Guard",
     "Krum",
     "Layout",
+    "Meamed",
     "Median",
     "MultiKrum",
     "NNM",
@@ -60,6 +65,7 @@ __all__ = [
     "Slot",
     "State",
     "TooFewClientsError",
+    "TrimmedMean",
     "chain",
     "check",
     "layout_of",

@@ -135,6 +135,14 @@ def needs_of(aggregate: Aggregator) -> frozenset[str]:
     return frozenset(getattr(aggregate, "needs", ()))
 
 
+def check_majority(rule: object, n_malicious: int, n_clients: int) -> None:
+    """Raises TooFewClientsError unless most clients are honest: 2f < n_clients."""
+    if not 2 * n_malicious < n_clients:
+        raise TooFewClientsError(
+            f"{type(rule).__name__} needs 2f < n_clients, got f={n_malicious} and n_clients={n_clients}."
+        )
+
+
 def whole(rule: object, name: str, *, least: int) -> None:
     """Raises ValueError unless the parameter ``name`` is a whole number >= ``least``."""
     value = getattr(rule, name)

@@ -26,14 +26,20 @@ class Comparator:
 
 
 @cache
-def network(n_wires: int, ranks: tuple[int, ...]) -> tuple[Comparator, ...]:
-    """Returns comparators after which wire r holds the r-th smallest (from 0) of all, for r in ``ranks``."""
-    wanted = set(ranks)
+def network(n_wires: int, ranks: tuple[int, ...], bag: tuple[int, ...] = ()) -> tuple[Comparator, ...]:
+    """Returns comparators after which wire r holds the r-th smallest (from 0) of all, for r in ``ranks``.
+
+    The wires in ``bag`` hold the values of those ranks too, but in any order among them, as a sum needs.
+    """
+    wanted, loose = set(ranks), set(bag)
     kept: list[Comparator] = []
     for low, high in reversed(_odd_even_merge_sort(n_wires)):
-        if low in wanted or high in wanted:
-            kept.append(Comparator(low, high, low in wanted, high in wanted))
+        if low in loose and high in loose:
+            continue
+        if {low, high} & (wanted | loose):
+            kept.append(Comparator(low, high, low in wanted | loose, high in wanted | loose))
             wanted |= {low, high}
+            loose -= {low, high}
     return tuple(reversed(kept))
 
 
@@ -45,17 +51,21 @@ class OrderStatistics:
         ranks: which order statistics, from 0.
         like: a tensor of the dtype and device of the slices.
         width: the largest width of a slice.
+        bag: further ones, whose order among themselves does not matter: fewer comparisons.
     """
 
-    def __init__(self, n_rows: int, ranks: Sequence[int], like: Tensor, width: int) -> None:
-        self._ranks = tuple(ranks)
-        self._network = network(n_rows, self._ranks)
+    def __init__(
+        self, n_rows: int, ranks: Sequence[int], like: Tensor, width: int, bag: Sequence[int] = ()
+    ) -> None:
+        self._ranks = (*ranks, *bag)
+        self._network = network(n_rows, tuple(ranks), tuple(bag))
         # Every wire may hold a buffer while one comparator needs a free one.
         self._buffers = torch.empty(n_rows + 1, width, dtype=like.dtype, device=like.device)
 
     def __call__(self, rows: Tensor) -> list[Tensor]:
         """Returns the order statistics of each column of ``rows`` [n_rows, width], each of shape [width].
 
+        Those of ``ranks`` come first, in their order, then those of the bag, in any.
         They are overwritten by the next call, and may be views of ``rows``: write to none of them.
         """
         wires = list(rows)
@@ -76,6 +86,17 @@ class OrderStatistics:
             target = returned.pop() if returned else free.pop()
             held[step.high] = wires[step.high] = torch.maximum(first, second, out=target)
         free.extend(returned)
+
+
+def mean_of(values: Sequence[Tensor]) -> Tensor:
+    """Returns the mean of tensors of equal shape, as a new one.
+
+    Each is divided before it is added: the sum of huge finite values may not be finite.
+    """
+    total = values[0] / len(values)
+    for value in values[1:]:
+        total.add_(value, alpha=1 / len(values))
+    return total
 
 
 def _odd_even_merge_sort(n_wires: int) -> list[tuple[int, int]]:
