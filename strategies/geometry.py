@@ -21,7 +21,7 @@ _DOUBT = 1e-6  # below this share of the norms a difference of products has lost
 def gram_matrix(updates: Updates) -> Tensor:
     """Returns the inner products of the rows, [n_clients, n_clients], in float64."""
     gram = torch.zeros(len(updates), len(updates), dtype=torch.float64, device=updates.device)
-    for wide in _widened(updates):
+    for _, wide in widened(updates):
         gram.addmm_(wide, wide.T)
     return gram
 
@@ -48,17 +48,17 @@ def _direct(updates: Updates, first: Tensor, second: Tensor) -> Tensor:
     """Returns the squared distance of each pair of rows, shape [n_pairs], from their differences."""
     squared = torch.zeros(len(first), dtype=torch.float64, device=updates.device)
     pairs = list(zip(first.tolist(), second.tolist(), strict=True))
-    for wide in _widened(updates):
+    for _, wide in widened(updates):
         for index, (p, q) in enumerate(pairs):
             difference = wide[p] - wide[q]
             squared[index] += difference @ difference
     return squared
 
 
-def _widened(updates: Updates) -> Iterator[Tensor]:
-    """Yields slices of ``updates`` in float64, all in one buffer: fresh memory would cost as much again."""
+def widened(updates: Updates) -> Iterator[tuple[slice, Tensor]]:
+    """Yields (columns, part) in float64, all in one buffer: fresh memory would cost as much again."""
     buffer = torch.empty(
         len(updates), min(_SLICE, updates.shape[1]), dtype=torch.float64, device=updates.device
     )
-    for _, part in columns(updates, _SLICE):
-        yield buffer[:, : part.shape[1]].copy_(part)
+    for place, part in columns(updates, _SLICE):
+        yield place, buffer[:, : part.shape[1]].copy_(part)
