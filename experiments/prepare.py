@@ -15,10 +15,12 @@ from hauberk.server.rounds import Server
 from hauberk.server.state import ServerState
 from hauberk.strategies.rows import layout_of
 from hauberk.tasks.errors import UserError
-from hauberk.tasks.examples import Example
+from hauberk.tasks.examples import Example, Splits
+from hauberk.tasks.models.base import TextModel
 from hauberk.tasks.parameters import flatten, state_of
 from hauberk.tasks.partitions import partition
 from hauberk.tasks.seeds import generator
+from hauberk.tasks.text_classification import TextClassification
 
 
 @dataclass(frozen=True)
@@ -55,13 +57,12 @@ def prepare(spec: Spec, *, aggregator: Any = None, attack: Attack | None = None)
     task, training = spec.build_task(), spec.build_training()
     attack = (attack or spec.build_attack()) if spec.federation.n_malicious else None
     splits = task.splits(spec.seed)
+    attack = attack.bind(splits) if attack else None
     train, clean = draw_clean(splits.train, spec.server.clean.n_examples, spec.seed)
     encoded = task.encode(train)
     partitions = partition(encoded.labels, spec.federation.n_clients, spec.build_partition(), spec.seed)
     model = task.build(len(splits.labels), spec.seed).to(device)
-    warnings = attack.check(splits.labels, task.model.tokenizer(), model) if attack else []
-    if spec.attack and not attack:
-        warnings.append("the spec has an attack, but federation.n_malicious = 0: nobody lies")
+    warnings = _warnings(spec, attack, splits, task, model)
     server = Server(
         aggregate=aggregator or spec.build_aggregator(),
         training=training,
@@ -83,6 +84,21 @@ def prepare(spec: Spec, *, aggregator: Any = None, attack: Attack | None = None)
     }  # fmt: skip
     start = ServerState(0, flatten(state_of(model)).cpu())
     return Prepared(spec, server, start, splits.labels, worker, warnings)
+
+
+def _warnings(
+    spec: Spec, attack: Attack | None, splits: Splits, task: TextClassification, model: TextModel
+) -> list[str]:
+    if attack is None:
+        return ["the spec has an attack, but federation.n_malicious = 0: nobody lies"] if spec.attack else []
+    return attack.check(
+        splits.labels,
+        task.model.tokenizer(),
+        model,
+        n_clients=spec.federation.cohort_size,
+        n_malicious=spec.federation.n_malicious,
+        rounds=spec.federation.rounds,
+    )
 
 
 def draw_clean(train: list[Example], n_examples: int, seed: int) -> tuple[list[Example], list[Example]]:

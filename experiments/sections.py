@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from hauberk.attacks import FORGES, POISONS, TAMPERS
+from hauberk.attacks import FORGES, POISONS, SCHEDULES, TAMPERS
 from hauberk.clients.optimizers import OPTIMIZERS
 from hauberk.clients.plugins import PLUGINS
 from hauberk.experiments.components import Component, normalise, table_of
@@ -91,6 +91,7 @@ class AttackSection(Section):
     tamper: Annotated[Component, BeforeValidator(named(TAMPERS))] | None = None
     forge: Annotated[Component, BeforeValidator(named(FORGES))] | None = None
     keep_plugins: bool = False
+    schedule: Annotated[Component, BeforeValidator(named(SCHEDULES, "always"))] = {"name": "always"}
 
 
 class AggregatorSection(BaseModel):

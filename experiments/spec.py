@@ -13,7 +13,7 @@ from typing import Any
 import tomli_w
 from pydantic import Field, ValidationError, model_validator
 
-from hauberk.attacks import FORGES, POISONS, TAMPERS, Attack
+from hauberk.attacks import FORGES, POISONS, SCHEDULES, TAMPERS, Attack
 from hauberk.clients.optimizers import OPTIMIZERS
 from hauberk.clients.plugins import PLUGINS, check_plugins
 from hauberk.clients.training import Training
@@ -137,7 +137,8 @@ class Spec(Section):
         tables: dict[str, Mapping[str, type]] = {"poison": POISONS, "tamper": TAMPERS, "forge": FORGES}
         parts = {kind: getattr(self.attack, kind) for kind in tables}
         built = {kind: build(part, tables[kind]) for kind, part in parts.items() if part is not None}
-        return Attack(**built, keep_plugins=self.attack.keep_plugins)
+        schedule = build(self.attack.schedule, SCHEDULES)
+        return Attack(**built, keep_plugins=self.attack.keep_plugins, schedule=schedule)
 
     def build_aggregator(self) -> Any:
         """Returns the rule, behind its pre-aggregators where there are any."""

@@ -56,8 +56,9 @@ def keep(folder: Path, collected: Collected, cohort: Cohort, malicious: list[int
     tensors = {"updates": collected.updates, "parameters": cohort.parameters}
     if cohort.root_update is not None:
         tensors["root_update"] = cohort.root_update
+    given = {name: tensor for name, tensor in tensors.items() if tensor is not None}
     temporary = path.with_suffix(".part")
-    save_file({name: tensor for name, tensor in tensors.items() if tensor is not None}, temporary, {"about": json.dumps(about)})
+    save_file(given, temporary, {"about": json.dumps(about)})
     temporary.replace(path)
 
 
@@ -69,7 +70,8 @@ def read(folder: Path, number: int) -> KeptRound:
     """
     path = path_of(folder, number)
     if not path.exists():
-        kept = ", ".join(str(int(p.stem.removeprefix("round-"))) for p in sorted(path.parent.glob("round-*.safetensors")))
+        numbers = [int(found.stem.removeprefix("round-")) for found in sorted(path.parent.glob("round-*.safetensors"))]
+        kept = ", ".join(map(str, numbers))
         raise UserError(
             f"{folder}: kept no updates of round {number} (kept: {kept or 'none'}); "
             f"run it with --set server.keep_updates=[{number}]"
@@ -77,7 +79,9 @@ def read(folder: Path, number: int) -> KeptRound:
     with safe_open(path, "pt") as file:
         about = json.loads(file.metadata()["about"])
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a dict)
-    slots = tuple(Slot(name, tuple(shape), start, stop, dtype) for name, shape, start, stop, dtype in about["layout"])
+    slots = tuple(
+        Slot(name, tuple(shape), start, stop, dtype) for name, shape, start, stop, dtype in about["layout"]
+    )
     cohort = Cohort(
         client_ids=tuple(about["client_ids"]),
         n_examples=tuple(about["n_examples"]),

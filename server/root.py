@@ -14,7 +14,12 @@ from hauberk.tasks.seeds import seeded
 
 
 def root_update(
-    model: TextModel, parameters: Tensor, clean: Encoded, training: Training, rng: torch.Generator, device: str
+    model: TextModel,
+    parameters: Tensor,
+    clean: Encoded,
+    training: Training,
+    rng: torch.Generator,
+    device: str,
 ) -> Tensor:
     """Returns the update that training on ``clean`` from ``parameters`` gives, shape [n_params]; overwrites ``model``.
 

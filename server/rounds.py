@@ -98,7 +98,7 @@ def play_round(server: Server, state: ServerState, dispatch: Dispatch) -> tuple[
         rows.add(Reply(reply.client_id, reply.arrays, reply.n_examples, reply.error))
         replies.setdefault(reply.client_id, replace(reply, arrays=None))
     clock.lap("clients")
-    malicious = [client for client in sampled if client < server.n_malicious]
+    malicious = [client for client in sampled if client in attackers(server, number)]
     forge(server, state, number, rows, malicious)
     collected = rows.close()
     clock.lap("guard")
@@ -124,6 +124,15 @@ def sample(server: Server, number: int) -> list[int]:
     """Returns the client ids that round ``number`` asks, in order; a function of the seed and the round alone."""
     order = torch.randperm(server.n_clients, generator=generator(server.seed, number, "sample"))
     return sorted(order[: server.cohort_size].tolist())
+
+
+def attackers(server: Server, number: int) -> tuple[int, ...]:
+    """Returns the client ids that lie in round ``number``, whether they are asked or not."""
+    if server.attack is None:
+        return ()
+    return server.attack.attackers(
+        number, n_clients=server.n_clients, n_malicious=server.n_malicious, seed=server.seed
+    )
 
 
 def instructions(
@@ -188,7 +197,9 @@ def aggregate(server: Server, state: ServerState, cohort: Cohort, collected: Col
         return server.aggregate(collected.updates, cohort=cohort, state=state.aggregator)
     except TooFewClientsError as error:
         refused = "; ".join(f"client {client}: {reason}" for client, reason in collected.refused.items())
-        raise RoundFailed(f"round {cohort.round} failed: {error} Refused: {refused}", collected.refused) from None
+        raise RoundFailed(
+            f"round {cohort.round} failed: {error} Refused: {refused}", collected.refused
+        ) from None
 
 
 def _weights(weight: Tensor | None, collected: Collected) -> dict[int, float] | None:

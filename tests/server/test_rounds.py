@@ -1,0 +1,44 @@
+"""A round: who is asked, who lies, what the colluders send, and what is recorded of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from hauberk.experiments import run
+from hauberk.experiments.folder import read_rounds
+
+
+def rounds_of(tables, tmp_path, **attack):
+    tables["attack"] = {"poison": {"name": "bad_word", "target": 1}, **attack}
+    return read_rounds(run(tables, out=tmp_path / "run").folder)
+
+
+def test_attackers_act_when_their_schedule_says(tables, tmp_path):
+    lines = rounds_of(tables, tmp_path, schedule={"name": "window", "first": 2, "last": 2})
+    assert [line["malicious"] for line in lines] == [[], [0], []]
+
+
+def test_random_attackers_change_and_are_a_function_of_the_seed(tables, tmp_path):
+    tables["federation"]["rounds"] = 6
+    lines = rounds_of(tables, tmp_path, schedule={"name": "always", "ids": "random"})
+    liars = [line["malicious"] for line in lines]
+    assert all(len(ids) == 1 for ids in liars)
+    assert len({ids[0] for ids in liars}) > 1
+    again = rounds_of(tables, tmp_path / "again", schedule={"name": "always", "ids": "random"})
+    assert [line["malicious"] for line in again] == liars
+
+
+def test_a_part_of_the_clients_is_sampled_anew_each_round(tables, tmp_path):
+    tables["federation"] |= {"clients_per_round": 3, "rounds": 6}
+    lines = rounds_of(tables, tmp_path)
+    assert all(len(line["sampled"]) == 3 for line in lines)
+    assert len({tuple(line["sampled"]) for line in lines}) > 1
+    assert all(set(line["malicious"]) == {0} & set(line["sampled"]) for line in lines)
+
+
+def test_a_forged_row_replaces_what_was_trained(tables, tmp_path):
+    tables["federation"]["n_malicious"] = 2
+    honest = rounds_of(tables, tmp_path)
+    forged = rounds_of(tables, tmp_path / "forged", forge={"name": "sign_flip", "scale": 5.0})
+    assert forged[0]["clients"] == honest[0]["clients"]  # they trained the same
+    assert forged[-1]["accuracy"] != pytest.approx(honest[-1]["accuracy"], abs=1e-9)
