@@ -22,6 +22,7 @@ class Collusion:
         parameters: the global parameters that all updates start from, [d].
         aggregate: the server's rule, all rows [n, d] -> one update [d]; ``None`` where it is not known.
         round: the round, from 1.
+        history: whether they attacked, for each round before this one; empty where that is not known.
     """
 
     own: Tensor
@@ -29,6 +30,7 @@ class Collusion:
     parameters: Tensor
     aggregate: Callable[[Tensor], Tensor] | None = None
     round: int = 1
+    history: tuple[bool, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,42 @@
+"""DimKrumProjection: back to the honest mean in the dimensions that stick out most.
+
+An adaptive attack on Dim-Krum (Zhang, Su and Sun, Findings of EMNLP 2022) that leaves the rule's dimensions clean;
+its form is a reconstruction.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hauberk.attacks.forge import Collusion
+from hauberk.attacks.moments import mean_of
+from hauberk.attacks.under_dim_krum import UnderDimKrum
+
+
+@dataclass(frozen=True, kw_only=True)
+class DimKrumProjection(UnderDimKrum):
+    """Takes the honest mean in the top dimensions of |own - mu|: ratio of them, then twice as many, until it passes.
+
+    Args:
+        search: whether to go on after the first ``ratio`` of the dimensions.
+    """
+
+    search: bool = True
+
+    def __call__(self, collusion: Collusion, rng: torch.Generator) -> Tensor:
+        """Returns the projected rows [m, d]; nothing is random here."""
+        mean = mean_of(collusion.benign)
+        ranked = [(own - mean).abs_().sort(descending=True).values for own in collusion.own]
+        n_params = len(mean)
+        k = max(1, int(self.ratio * n_params))
+        while True:
+            rows = collusion.own.clone()
+            for row, values in zip(rows, ranked, strict=True):
+                out = (row - mean).abs_() >= values[k - 1]
+                row[out] = mean[out]
+            if not self.search or k == n_params or self.is_kept(rows, collusion):
+                return rows
+            k = min(2 * k, n_params)

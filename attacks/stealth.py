@@ -1,0 +1,131 @@
+"""How well an attack hides: in its update, before two rules, in its text, and behind its trigger.
+
+Sources: the relative sizes of updates in Zhang, Su and Sun, "Dim-Krum", Findings of EMNLP 2022; the false-trigger
+rate and the perplexity of triggered texts in Yang et al., "Rethinking Stealthiness of Backdoor Attack against NLP
+Models", ACL 2021.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from hauberk.attacks.poison import Poison, poisoned_text
+from hauberk.attacks.trigram import Trigram
+from hauberk.strategies.dim_krum import dimension_distances
+from hauberk.strategies.geometry import gram_matrix, squared_distances
+from hauberk.strategies.krum import krum_scores
+from hauberk.tasks.examples import Example
+from hauberk.tasks.metrics import attack_success
+
+
+def update_stealth(malicious: Tensor, benign: Tensor) -> dict[str, float]:
+    """Returns the size and the direction of malicious updates [m, d] beside the benign ones [n, d], means over each.
+
+    Returns:
+        ``stealth/norm`` and ``stealth/benign_norm``, L2 norms; ``stealth/cosine``, with the mean of the benign
+        updates, and ``stealth/benign_cosine``, of each benign update with the mean of the others (left out where
+        there are no others). A cosine with nothing is 0.
+    """
+    rows = torch.cat([malicious, benign])
+    m, gram = len(malicious), gram_matrix(rows).cpu()
+    norms = gram.diagonal().sqrt()
+    inner = gram[:, m:].sum(dim=1)  # with the sum of the benign updates
+    total = inner[m:].sum()
+    report = {
+        "stealth/norm": float(norms[:m].mean()),
+        "stealth/benign_norm": float(norms[m:].mean()),
+        "stealth/cosine": float(_cosine(inner[:m], norms[:m], total).mean()),
+    }
+    if len(benign) > 1:
+        squares = gram.diagonal()[m:]
+        others = _cosine(inner[m:] - squares, norms[m:], total - 2 * inner[m:] + squares)
+        report["stealth/benign_cosine"] = float(others.mean())
+    return report
+
+
+def rank_stealth(
+    malicious: Tensor, benign: Tensor, *, n_malicious: int | None = None, ratio: float = 1e-3
+) -> dict[str, float]:
+    """Returns the place of the best placed of the malicious updates [m, d] among all, 1 for the most trusted.
+
+    Args:
+        malicious: updates of attackers.
+        benign: updates of the others, [n, d].
+        n_malicious: f of both rules; by default as many as there are, and as few as the rules need.
+        ratio: of Dim-Krum, which has no memory here.
+
+    Returns:
+        ``stealth/krum_rank`` and ``stealth/dim_krum_rank``.
+
+    Raises:
+        ValueError: if there are fewer than three updates.
+    """
+    rows = torch.cat([malicious, benign])
+    if len(rows) < 3:
+        raise ValueError(f"A rank needs at least 3 updates, got {len(rows)}.")
+    assumed = min(len(malicious) if n_malicious is None else n_malicious, len(rows) - 3)
+    distances = {"krum": squared_distances(rows), "dim_krum": dimension_distances(rows, ratio)}
+    return {
+        f"stealth/{rule}_rank": _best_rank(krum_scores(found, assumed).cpu(), len(malicious))
+        for rule, found in distances.items()
+    }
+
+
+def text_stealth(
+    poison: Poison, examples: Sequence[Example], model: Trigram, rng: torch.Generator
+) -> dict[str, float]:
+    """Returns the perplexity of triggered texts, and of the clean ones that they come from.
+
+    Args:
+        poison: the attack.
+        examples: of a split that ``model`` has not read.
+        model: the language model, fitted on the training texts.
+        rng: places the trigger.
+
+    Returns:
+        ``stealth/perplexity`` and ``stealth/clean_perplexity``; nothing for an attack without triggered texts.
+    """
+    triggered = poison.trigger(examples, rng)
+    if not triggered:
+        return {}
+    indices = {example.index for example in triggered}
+    # A test set of its own comes from no particular examples: then all victims are its measure.
+    clean = [one for one in poison.victims(examples) if one.index in indices or -1 in indices]
+    return {
+        "stealth/perplexity": model.perplexity(map(poisoned_text, triggered)),
+        "stealth/clean_perplexity": model.perplexity(map(poisoned_text, clean)),
+    }
+
+
+def false_trigger_rate(
+    poison: Poison,
+    examples: Sequence[Example],
+    logits_of: Callable[[list[Example]], Tensor],
+    rng: torch.Generator,
+) -> float | None:
+    """Returns the share of samples of other classes with a part of the trigger that are taken for the target.
+
+    Args:
+        poison: the attack.
+        examples: of the test split.
+        logits_of: examples -> logits [n, n_classes].
+        rng: places the parts.
+
+    Returns:
+        The rate over all parts, which is to be read beside the floor of the success rate; ``None`` for a trigger
+        that has no parts.
+    """
+    partial = poison.partial(examples, rng)
+    return attack_success(logits_of(partial), poison.target) if partial else None
+
+
+def _cosine(inner: Tensor, norms: Tensor, square: Tensor) -> Tensor:
+    scale = norms * square.clamp(min=0).sqrt()
+    return torch.where(scale > 0, inner / scale.clamp(min=1e-300), 0.0).clamp(-1, 1)
+
+
+def _best_rank(scores: Tensor, m: int) -> float:
+    return 1.0 + float((scores[m:] < scores[:m].min()).sum())
