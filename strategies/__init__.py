@@ -14,6 +14,7 @@ from hauberk.strategies.base import (
     check,
     needs_of,
 )
+from hauberk.strategies.bulyan import Bulyan
 from hauberk.strategies.chain import Chain, PreAggregator, chain
 from hauberk.strategies.dim_krum import DimKrum
 from hauberk.strategies.fedavg import FedAvg
@@ -34,6 +35,7 @@ AGGREGATORS: dict[str, type[Any]] = {
     "meamed": Meamed,
     "krum": Krum,
     "multi_krum": MultiKrum,
+    "bulyan": Bulyan,
     "dim_krum": DimKrum,
 }
 
@@ -46,6 +48,7 @@ __all__ = [
     "PRE_AGGREGATORS",
     "Aggregation",
     "Aggregator",
+    "Bulyan",
     "Chain",
     "Cohort",
     "Collected",

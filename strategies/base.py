@@ -82,6 +82,13 @@ class Cohort:
             )
         return tuple(ids)
 
+    def by_id(self, n_clients: int) -> Tensor:
+        """Returns the numbers of the rows in the order of their client ids, shape [n_clients].
+
+        Where scores tie, the lowest id is first: a row's place may change from call to call.
+        """
+        return torch.tensor(self.ids(n_clients)).argsort()
+
 
 @runtime_checkable
 class Aggregator(Protocol):

@@ -51,6 +51,13 @@ class Mixture:
 Updates = Tensor | Mixture
 
 
+def narrow(updates: Updates, part: slice) -> Updates:
+    """Returns some columns of ``updates``, still unmixed where they are a mixture."""
+    if isinstance(updates, Mixture):
+        return Mixture(updates._updates[:, part], updates.mixing)
+    return updates[:, part]
+
+
 def columns(updates: Updates, size: int = SLICE) -> Iterator[tuple[slice, Tensor]]:
     """Yields (columns, part): every part of ``updates`` has shape [n_clients, <= size].
 

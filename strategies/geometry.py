@@ -23,7 +23,8 @@ def gram_matrix(updates: Updates) -> Tensor:
     gram = torch.zeros(len(updates), len(updates), dtype=torch.float64, device=updates.device)
     for _, wide in widened(updates):
         gram.addmm_(wide, wide.T)
-    return gram
+    # The product rounds its two halves differently, and then two nearest rows would not tie.
+    return gram.triu_().add_(gram.triu(1).T)
 
 
 def squared_distances(updates: Updates) -> Tensor:

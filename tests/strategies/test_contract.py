@@ -42,6 +42,9 @@ def dumped(state):
 
 RULES = [build(kind) for kind in AGGREGATORS.values()]
 RULES += [
+    AGGREGATORS["krum"](n_malicious=F, convention="flpoison"),
+    AGGREGATORS["multi_krum"](n_malicious=F, convention="byzfl"),
+    AGGREGATORS["bulyan"](n_malicious=F, convention="garfield"),
     AGGREGATORS["fedavg"](weighting="examples"),
     AGGREGATORS["multi_krum"](n_malicious=F, n_selected=3),
     AGGREGATORS["dim_krum"](n_malicious=F, ratio=0.2),

@@ -71,6 +71,11 @@ def test_gram_matrix_is_the_inner_products():
     torch.testing.assert_close(gram_matrix(updates), updates.double() @ updates.double().T)
 
 
+def test_distances_are_the_same_both_ways():
+    distances = squared_distances(rows("normal", 13, 20_001, 4))
+    assert torch.equal(distances, distances.T)
+
+
 def test_columns_are_views_that_cover_every_column_once():
     updates = torch.arange(20.0).view(2, 10)
     parts = list(columns(updates, 4))

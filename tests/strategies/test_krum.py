@@ -3,7 +3,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hauberk.strategies import AGGREGATORS, Cohort, Krum, MultiKrum
+from hauberk.strategies import AGGREGATORS, NNM, Cohort, Krum, MultiKrum, chain, layout_of, needs_of
+from hauberk.strategies.conventions import CONVENTIONS
 from hauberk.strategies.geometry import squared_distances
 from hauberk.strategies.krum import krum_scores
 
@@ -106,6 +107,82 @@ def test_near_equal_weights_pick_the_right_clients():
     result = MultiKrum(n_malicious=2, n_selected=4)(updates)
     assert result.weight.nonzero().squeeze(1).tolist() == [0, 1, 2, 3]
     assert brute_scores(updates, 2).argsort()[:4].sort().values.tolist() == [0, 1, 2, 3]
+
+
+def brute_convention(updates, f, name, layout):
+    """The peers' scores, pair by pair."""
+    wide = updates.double()
+    n = len(wide)
+    left_out = {"byzfl": 1, "flpoison": 1}.get(name, 2)
+    scores = []
+    for i in range(n):
+        pairs = []
+        for j in range(n):
+            gaps = (wide[i] - wide[j]).square()
+            whole = float(gaps.sum())
+            parts = sum(float(gaps[slot.slice].sum()) ** 0.5 for slot in layout)
+            pairs.append(
+                {"flpoison": whole**0.5, "epfml": whole**2, "federated_scope": parts}.get(name, whole)
+            )
+        scores.append(sum(sorted(pairs[:i] + pairs[i + 1 :])[: n - f - left_out]))
+    return torch.tensor(scores, dtype=torch.float64)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.sampled_from(sorted(CONVENTIONS)),
+    st.integers(0, 4),
+    st.integers(0, 6),
+    st.integers(2, 40),
+    st.integers(0, 2**32),
+)
+def test_every_convention_agrees_with_brute_force(name, f, extra, d, seed):
+    updates = random_rows(2 * f + 3 + extra, d, seed, "normal")
+    layout = layout_of({"a": updates[0, :1], "b": updates[0, 1:]})
+    cohort = Cohort(layout=layout)
+    expected = brute_convention(updates, f, name, layout)
+    result = Krum(n_malicious=f, convention=name)(updates, cohort=cohort)
+    found = torch.tensor(list(result.report.values()), dtype=torch.float64)
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-12)
+    several = MultiKrum(n_malicious=f, n_selected=2, convention=name)(updates, cohort=cohort)
+    total = updates.double()[several.weight > 0].sum(dim=0)
+    expected = total if name == "epfml" else total / 2
+    torch.testing.assert_close(several.update.double(), expected, rtol=2e-5, atol=1e-6)
+
+
+def test_conventions_disagree_about_whom_to_believe():
+    updates = torch.randn(300, 11, 6, generator=torch.Generator().manual_seed(0))
+    papers = [int(Krum(n_malicious=3)(rows).weight.argmax()) for rows in updates]
+    for name in ("byzfl", "flpoison", "epfml"):
+        rule = Krum(n_malicious=3, convention=name)
+        others = sum(int(rule(rows).weight.argmax()) != p for rows, p in zip(updates, papers, strict=True))
+        assert 0.05 < others / 300 < 0.25
+
+
+def test_distances_by_tensor_need_the_layout():
+    rule = Krum(n_malicious=0, convention="federated_scope")
+    assert needs_of(rule) == {"layout"}
+    assert needs_of(Krum(n_malicious=0)) == frozenset()
+    updates = torch.tensor([[0.0, 0.0], [3.0, 4.0], [9.0, 9.0]])
+    layout = layout_of({"a": torch.zeros(1), "b": torch.zeros(1)})
+    result = rule(updates, cohort=Cohort(layout=layout))
+    assert list(result.report.values()) == pytest.approx([7, 7, 11])
+    mixed = chain(NNM(n_malicious=0), rule)(updates, cohort=Cohort(layout=layout))
+    assert mixed.update.tolist() == pytest.approx([4, 13 / 3])
+    with pytest.raises(ValueError, match=r"Krum with .* layout of its 2 columns, got none"):
+        rule(updates)
+    with pytest.raises(ValueError, match=r"MultiKrum with .* layout of its 2 columns, got one of 1"):
+        MultiKrum(n_malicious=0, convention="federated_scope")(
+            updates, cohort=Cohort(layout=layout_of({"a": torch.zeros(1)}))
+        )
+    with pytest.raises(ValueError, match=r"Krum\.convention must be one of 'paper', .*, got 'flower'"):
+        Krum(n_malicious=0, convention="flower")
+
+
+def test_a_tie_goes_to_the_lowest_client_id():
+    updates = torch.tensor([[0.0], [1.0], [5.0]])  # with one neighbour 0 and 1 tie
+    assert Krum(n_malicious=0)(updates).update.tolist() == [0.0]
+    assert Krum(n_malicious=0)(updates, cohort=Cohort(client_ids=(9, 4, 5))).update.tolist() == [1.0]
 
 
 def test_too_few_clients_are_refused_with_the_numbers():
