@@ -22,12 +22,13 @@ _KEPT = 1 / 33  # the share of the matrix's values that may be kept at a time; e
 _FEW = 1 / 200  # with k above this share of the columns whole differences are quicker than a floor
 
 
-def strongest_squares(updates: Updates, k: int) -> Tensor:
+def strongest_squares(updates: Updates, k: int, inverse: Tensor | None = None) -> Tensor:
     """Returns for each pair of rows the sum of its ``k`` largest squared differences.
 
     Args:
         updates: shape [n_clients, n_params].
         k: how many of the n_params differences count, 1 <= k <= n_params.
+        inverse: what each difference is multiplied by first, > 0, shape [n_params]; by default 1.
 
     Returns:
         A symmetric matrix [n_clients, n_clients] in float64 with a diagonal of 0.
@@ -35,10 +36,10 @@ def strongest_squares(updates: Updates, k: int) -> Tensor:
     n_clients = len(updates)
     sums = torch.zeros(n_clients, n_clients, dtype=torch.float64, device=updates.device)
     for batch in _batches(updates, k):
-        for p, found in zip(batch, _search(updates, k, batch), strict=True):
+        for p, found in zip(batch, _search(updates, k, batch, inverse), strict=True):
             for q, total in enumerate(found, start=p + 1):
                 if total is None:
-                    total = _sum_of_largest(_difference(updates, p, q), k)
+                    total = _sum_of_largest(_difference(updates, p, q, inverse), k)
                 sums[p, q] = sums[q, p] = total
     return sums
 
@@ -52,15 +53,15 @@ def _batches(updates: Updates, k: int) -> list[range]:
     return [range(p, p + 1) for p in range(n_clients - 1)]
 
 
-def _search(updates: Updates, k: int, batch: range) -> list[Sequence[float | None]]:
+def _search(updates: Updates, k: int, batch: range, inverse: Tensor | None) -> list[Sequence[float | None]]:
     """Returns, for each row in ``batch``, its sums with all later rows; None where they are still to do."""
     n_clients, n_params = updates.shape
     if n_params < 4 * _SAMPLE or k > _FEW * n_params:
         return [[None] * (n_clients - 1 - p) for p in batch]
-    finds = _finds(updates, k, batch)
+    finds = _finds(updates, k, batch, inverse)
     width = min(SLICE, n_params)
     buffer = torch.empty(n_clients - 1, width, dtype=finds[0].floors.dtype, device=updates.device)
-    for _, part in columns(updates, SLICE):
+    for place, part in columns(updates, SLICE):
         rows = working(part)
         width = rows.shape[1]
         padded = -(-width // _BLOCK) * _BLOCK
@@ -68,20 +69,25 @@ def _search(updates: Updates, k: int, batch: range) -> list[Sequence[float | Non
             differences = buffer[: n_clients - 1 - p, :padded]
             differences[:, width:] = 0  # never above a floor
             torch.sub(rows[p + 1 :], rows[p], out=differences[:, :width])
+            if inverse is not None:
+                differences[:, :width] *= inverse[place]
             find.look_into(differences.abs_())
     return [find.sums(k) for find in finds]
 
 
-def _finds(updates: Updates, k: int, batch: range) -> list[_Finds]:
+def _finds(updates: Updates, k: int, batch: range, inverse: Tensor | None) -> list[_Finds]:
     """Returns empty finds for each row in ``batch``, with floors from a fixed random sample of columns."""
     n_params = updates.shape[1]
     rng = torch.Generator().manual_seed(0)  # the result does not depend on it, only the time does
-    sample = working(updates[:, torch.randint(n_params, (_SAMPLE,), generator=rng)])
+    places = torch.randint(n_params, (_SAMPLE,), generator=rng)
+    sample = working(updates[:, places])
     expected = _SAMPLE * k / n_params
     rank = int(expected + 4 * expected**0.5 + 4)
     finds = []
     for p in batch:
         differences = (sample[p + 1 :] - sample[p]).abs_()
+        if inverse is not None:
+            differences *= inverse[places]
         floors = differences.topk(rank, dim=1).values[:, -1].contiguous()
         finds.append(_Finds(floors, most=4 * rank * n_params // _SAMPLE))
     return finds
@@ -126,9 +132,10 @@ class _Finds:
         ]
 
 
-def _difference(updates: Updates, p: int, q: int) -> Tensor:
+def _difference(updates: Updates, p: int, q: int, inverse: Tensor | None = None) -> Tensor:
     """Returns the absolute difference of two rows, shape [n_params]; a vector, not a matrix."""
-    return (working(updates[p]) - working(updates[q])).abs_()
+    difference = (working(updates[p]) - working(updates[q])).abs_()
+    return difference if inverse is None else difference.mul_(inverse)
 
 
 def _sum_of_largest(values: Tensor, k: int) -> float:

@@ -37,9 +37,9 @@ def whole(monkeypatch):
     pairs = []
     difference = strongest._difference
 
-    def note(updates, p, q):
+    def note(updates, p, q, inverse):
         pairs.append((p, q))
-        return difference(updates, p, q)
+        return difference(updates, p, q, inverse)
 
     monkeypatch.setattr(strongest, "_difference", note)
     return pairs
