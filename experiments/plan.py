@@ -74,7 +74,10 @@ def estimate(spec: Spec) -> Plan:
     process, model = peak_gb(), 4e-9 * len(prepared.start.parameters)
     replies = 0 if spec.engine.name == "inline" else 2 * workers * model  # in flight, beside the matrix
     server = process + 1.2 * cohort * model + replies
-    return Plan(batch_s, round_s, minutes, server, 0.0 if spec.engine.name == "inline" else process, workers)
+    copies = 5 * model  # a worker also holds what came, what goes, gradients and moments
+    return Plan(
+        batch_s, round_s, minutes, server, 0.0 if spec.engine.name == "inline" else process + copies, workers
+    )
 
 
 def probe_training(prepared: Prepared) -> float:

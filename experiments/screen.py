@@ -104,7 +104,7 @@ def round_text(line: Mapping[str, Any], rounds: int) -> str:
     if line["attack_success_rate"] is not None:
         rate, floor = line["attack_success_rate"], line["attack_success_floor"]
         colour = "red" if rate - floor > 0.3 else "green"
-        text += f"  attack success [{colour}]{rate:.3f}[/] (floor {floor:.3f})"
+        text += f"  attack [{colour}]{rate:.3f}[/] (floor {floor:.3f})"
     liars = [client for client in line["malicious"] if str(client) in map(str, line["weights"] or {})]
     if liars and line["weights"]:
         weight = sum(value for client, value in line["weights"].items() if int(client) in liars)

@@ -38,11 +38,11 @@ def show_summary(console: Console, summary: Mapping[str, Any], folder: Path) -> 
 def show_runs(console: Console, folders: Sequence[Path], plot: Path | None) -> None:
     """Shows finished runs side by side, and draws them where ``plot`` says."""
     runs = {str(folder): read_run(folder) for folder in folders}
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for heading in ("run", "aggregator", "attack"):
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for heading in ("run", "rule", "attack"):
         table.add_column(heading, overflow="fold")
-    for heading in (*METRICS.values(), "s"):
-        table.add_column(heading, justify="right", no_wrap=heading == "s")
+    for heading in ("accuracy", "F1", "attack", "floor", "s"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for folder, (spec, summary) in runs.items():
         figures = [_figure(summary["final"][key]) for key in METRICS]
         table.add_row(folder, summary["aggregator"], _attack(spec), *figures, f"{summary['seconds']:.0f}")
