@@ -50,7 +50,11 @@ class Cohort:
         parameters: the global vector the updates start from, shape [n_params].
         layout: name, shape and place of each tensor in a row.
         root_update: the server's own update on its trusted data, shape [n_params].
-        logits: maps a parameter vector [n_params] to model outputs, for rules that look at behaviour.
+        logits: maps a parameter vector [n_params] to the outputs of a model with these parameters, before the
+            softmax, [n_inputs, n_outputs], for rules that look at behaviour. The inputs are random, whoever
+            fills the cohort draws them (for texts, token ids), and they are the same at every call of a
+            round. A rule with ``n_inputs`` and ``n_seeds``, as DeepSight, wants n_seeds * n_inputs of them,
+            those of a seed together; the function is called once more than there are clients.
         round: the round's number.
         rng: where noise comes from; by default a generator seeded by ``round``.
     """
