@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from hauberk.strategies.auto_gm import AutoGM
 from hauberk.strategies.base import (
     Aggregation,
     Aggregator,
@@ -24,6 +25,7 @@ from hauberk.strategies.layout import Layout, Slot, layout_of
 from hauberk.strategies.meamed import Meamed
 from hauberk.strategies.median import Median
 from hauberk.strategies.nnm import NNM
+from hauberk.strategies.rfa import RFA
 from hauberk.strategies.rows import Collected, Reply, Rows
 from hauberk.strategies.trimmed_mean import TrimmedMean
 
@@ -36,6 +38,8 @@ AGGREGATORS: dict[str, type[Any]] = {
     "krum": Krum,
     "multi_krum": MultiKrum,
     "bulyan": Bulyan,
+    "rfa": RFA,
+    "auto_gm": AutoGM,
     "dim_krum": DimKrum,
 }
 
@@ -48,6 +52,7 @@ __all__ = [
     "PRE_AGGREGATORS",
     "Aggregation",
     "Aggregator",
+    "AutoGM",
     "Bulyan",
     "Chain",
     "Cohort",
@@ -62,6 +67,7 @@ __all__ = [
     "MultiKrum",
     "NNM",
     "PreAggregator",
+    "RFA",
     "Reply",
     "Rows",
     "Rule",
