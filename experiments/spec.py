@@ -38,7 +38,7 @@ from hauberk.tasks.models import MODELS
 from hauberk.tasks.partitions import PARTITIONS, Partition
 
 ADVICE = {"root_update": "give the server clean data, server.clean.n_examples >= 1, got 0"}
-ALWAYS_PROVIDED = frozenset({"client_ids", "n_examples", "parameters", "layout", "round", "rng"})
+ALWAYS_PROVIDED = frozenset({"client_ids", "n_examples", "parameters", "layout", "logits", "round", "rng"})
 
 
 class SpecError(UserError):

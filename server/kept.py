@@ -70,7 +70,10 @@ def read(folder: Path, number: int) -> KeptRound:
     """
     path = path_of(folder, number)
     if not path.exists():
-        numbers = [int(found.stem.removeprefix("round-")) for found in sorted(path.parent.glob("round-*.safetensors"))]
+        numbers = [
+            int(found.stem.removeprefix("round-"))
+            for found in sorted(path.parent.glob("round-*.safetensors"))
+        ]
         kept = ", ".join(map(str, numbers))
         raise UserError(
             f"{folder}: kept no updates of round {number} (kept: {kept or 'none'}); "

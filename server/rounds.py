@@ -13,6 +13,7 @@ from torch import Tensor
 from hauberk.attacks import Attack, Collusion
 from hauberk.clients.client import ClientReply, Instruction
 from hauberk.clients.training import Training
+from hauberk.server.behaviour import logits_of
 from hauberk.server.evaluation import Evaluation, Metrics
 from hauberk.server.root import root_update
 from hauberk.server.state import ServerState
@@ -168,25 +169,29 @@ def forge(server: Server, state: ServerState, number: int, rows: Rows, malicious
 
 def cohort_of(server: Server, state: ServerState, number: int, collected: Collected) -> Cohort:
     """Returns what the rule may know beside the rows."""
-    root = None
-    if server.clean is not None and wants_root(server.aggregate):
+    root = logits = None
+    wanted, precision, device = wants(server.aggregate), server.evaluate.precision, server.evaluate.device
+    if server.clean is not None and "root_update" in wanted:
         rng = generator(server.seed, number, "root")
-        device = server.evaluate.device
         root = root_update(server.model, state.parameters, server.clean, server.training, rng, device)
+    if "logits" in wanted:
+        rng = generator(server.seed, number, "logits")
+        logits = logits_of(server.model, server.aggregate, rng, precision=precision, device=device)
     return Cohort(
         client_ids=collected.client_ids,
         n_examples=collected.n_examples,
         parameters=state.parameters,
         layout=server.layout,
         root_update=root,
+        logits=logits,
         round=number,
         rng=generator(server.seed, number, "aggregate"),
     )
 
 
-def wants_root(rule: Any) -> bool:
-    """Whether a rule needs, or can use, the server's own update."""
-    return "root_update" in needs_of(rule) | frozenset(getattr(rule, "uses", ()))
+def wants(rule: Any) -> frozenset[str]:
+    """Returns the fields of a cohort that a rule needs, or can use where they are there."""
+    return needs_of(rule) | frozenset(getattr(rule, "uses", ()))
 
 
 def aggregate(server: Server, state: ServerState, cohort: Cohort, collected: Collected) -> Aggregation:

@@ -14,10 +14,10 @@ from types import ModuleType
 
 def byzfl(module: str) -> ModuleType | None:
     """Returns ``byzfl.aggregators.<module>`` without byzfl's own ``__init__``; None where it is not installed."""
-    spec = find_spec("byzfl")
-    if spec is None or spec.origin is None:
-        return None
     if "byzfl" not in sys.modules:
+        spec = find_spec("byzfl")
+        if spec is None or spec.origin is None:
+            return None
         bare = ModuleType("byzfl")
         bare.__path__ = [str(Path(spec.origin).parent)]
         sys.modules["byzfl"] = bare
