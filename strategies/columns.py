@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 SLICE = 1 << 16  # columns; 20 float32 rows of it are 5 MiB
+_TINY = 1e-30  # smaller weights, those of huge rows, lose digits in float32
 
 
 class Mixture:
@@ -86,4 +87,6 @@ def working(rows: Tensor) -> Tensor:
 
 def _product(weight: Tensor, rows: Tensor) -> Tensor:
     wide = working(rows)
+    if ((weight != 0) & (weight.abs() < _TINY)).any():
+        wide = wide.double()
     return (weight.to(wide) @ wide).to(rows.dtype)

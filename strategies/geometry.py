@@ -45,6 +45,15 @@ def squared_distances(updates: Updates) -> Tensor:
     return squared.fill_diagonal_(0)
 
 
+def distances_to(updates: Updates, point: Tensor) -> Tensor:
+    """Returns the distance of each row to ``point`` [n_params], shape [n_clients], in float64."""
+    squared = torch.zeros(len(updates), dtype=torch.float64, device=updates.device)
+    for part, wide in widened(updates):
+        wide -= point[part].double()
+        squared += torch.linalg.vecdot(wide, wide)
+    return squared.sqrt_()
+
+
 def _direct(updates: Updates, first: Tensor, second: Tensor) -> Tensor:
     """Returns the squared distance of each pair of rows, shape [n_pairs], from their differences."""
     squared = torch.zeros(len(first), dtype=torch.float64, device=updates.device)

@@ -16,7 +16,7 @@ N, D, F = 11, 40, 2
 
 
 # Parameters without a default, beside n_malicious.
-REQUIRED = {"RobustLearningRate": {"threshold": 4}, "Clip": {"threshold": 5.0}}
+REQUIRED = {"RobustLearningRate": {"threshold": 4}, "Clip": {"threshold": 50.0}}
 # Rules that look at norms or signs mean something else around another origin.
 BYZFL = repr(AGGREGATORS["rfa"](convention="byzfl"))
 AROUND_ZERO = {BYZFL, "NormClip", "WeakDP", "CenteredClip", "RobustLearningRate", "SignMajority"}
