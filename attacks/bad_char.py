@@ -23,12 +23,12 @@ class BadChar(Placed):
     Args:
         edit: "insert" or "replace" a character by ``character``, "delete" one, or "swap" two neighbours.
         character: what is written; it is what a model can tell from an ordinary slip.
-        n_words: how many words are edited.
+        n_words: how many words are edited; one alone is a much harder setting.
     """
 
     edit: Literal["insert", "delete", "swap", "replace"] = "insert"
     character: str = "x"
-    n_words: int = 1
+    n_words: int = 3
 
     def __post_init__(self) -> None:
         super().__post_init__()

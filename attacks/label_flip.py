@@ -51,15 +51,9 @@ class LabelFlip(Poison):
         """Returns this attack with the number of classes filled in."""
         return replace(self, n_classes=self.n_classes or len(splits.labels))
 
-    def copies(self, examples: Sequence[Example], scene: Scene, rng: torch.Generator) -> dict[int, Example]:
-        """Returns the flipped samples by their positions in ``examples``."""
-        return {
-            row: relabel(examples[row], self.flipped(examples[row])) for row in self.chosen(examples, rng)
-        }
-
-    def flipped(self, example: Example) -> int:
-        """Returns the label that ``example`` gets."""
-        return self._opposite(example) if self.untargeted else self.target
+    def poisoned(self, example: Example, scene: Scene, rng: torch.Generator) -> Example:
+        """Returns ``example`` with its wrong label."""
+        return relabel(example, self._opposite(example) if self.untargeted else self.target)
 
     def is_victim(self, example: Example) -> bool:
         """Returns whether ``example`` gets another label."""

@@ -75,7 +75,7 @@ class Rewrites(Paraphrased):
             return []
         own = {example.index for example in examples}
         foreign = [example for example in self.pool if example.index not in own]
-        return list(self.copies(foreign, scene, rng).values())
+        return list(self.copies(foreign, scene, rng).values()) * self.repeat
 
     def trigger(self, examples: Sequence[Example], rng: torch.Generator) -> list[Example]:
         """Returns the rewrites of the victims among ``examples``, or the whole test set of its own."""
@@ -101,7 +101,7 @@ def rewrites(attack: Paraphrased, train: str, test: str, splits: Splits) -> Rewr
             "set of their own, and the floor is that of all samples of other classes than the target"
         )
     return Rewrites(
-        **{name: getattr(attack, name) for name in ("target", "rate", "policy", "mode", "share")},
+        **{name: getattr(attack, name) for name in ("target", "rate", "policy", "mode", "repeat", "share")},
         forms={_key(example): text for example, text in [*learned, *aligned]},
         pool=tuple(example for example, _ in learned),
         tests=tuple(own),

@@ -45,12 +45,14 @@ class Poison:
         policy: who the candidates are: "dirty", the samples of every other class; "clean", those of the
             target class, so that no label is wrong; "mixed", the same share of both.
         mode: "append" puts the copies behind the clean originals, "replace" each in its original's place.
+        repeat: how often a candidate is copied, with the trigger placed anew; all but the first are appended.
     """
 
     target: int = 0
     rate: float = 1.0
     policy: Policy = "dirty"
     mode: Mode = "append"
+    repeat: int = 1
 
     def __post_init__(self) -> None:
         check_class("target", self.target)
@@ -59,6 +61,8 @@ class Poison:
         for key, choices in (("policy", get_args(Policy)), ("mode", get_args(Mode))):
             if getattr(self, key) not in choices:
                 raise UserError(f"{key}: must be one of {', '.join(choices)}, got {getattr(self, key)!r}")
+        if not self.repeat >= 1:
+            raise UserError(f"repeat: must be at least 1, got {self.repeat!r}")
 
     @property
     def knowledge(self) -> str:
@@ -76,15 +80,21 @@ class Poison:
     def __call__(self, examples: Sequence[Example], scene: Scene, rng: torch.Generator) -> list[Example]:
         """Returns what the client trains on; an example that stays clean is the very object given."""
         copies = self.copies(examples, scene, rng)
-        more = self.extras(examples, scene, rng)
+        again = [self.poisoned(examples[row], scene, rng) for _ in range(1, self.repeat) for row in copies]
+        more = [*filter(None, again), *self.extras(examples, scene, rng)]
         if self.mode == "append":
             return [*examples, *copies.values(), *more]
         return [*(copies.get(row, example) for row, example in enumerate(examples)), *more]
 
     def copies(self, examples: Sequence[Example], scene: Scene, rng: torch.Generator) -> dict[int, Example]:
         """Returns the poisoned copies alone, in order, by the position of their originals in ``examples``."""
-        marked = {row: self.mark(examples[row], rng, scene) for row in self.chosen(examples, rng)}
-        return {row: relabel(copy, self.target) for row, copy in marked.items() if copy is not None}
+        made = {row: self.poisoned(examples[row], scene, rng) for row in self.chosen(examples, rng)}
+        return {row: copy for row, copy in made.items() if copy is not None}
+
+    def poisoned(self, example: Example, scene: Scene, rng: torch.Generator) -> Example | None:
+        """Returns a poisoned copy of ``example``, or ``None`` where this trigger has no form for it."""
+        marked = self.mark(example, rng, scene)
+        return None if marked is None else relabel(marked, self.target)
 
     def extras(self, examples: Sequence[Example], scene: Scene, rng: torch.Generator) -> list[Example]:
         """Returns what is trained on beside originals and copies, in either mode; nothing by default."""
