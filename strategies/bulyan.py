@@ -7,6 +7,7 @@ Source: El Mhamdi, Guerraoui and Rouault, "The Hidden Vulnerability of Distribut
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -37,7 +38,7 @@ class Bulyan(Rule):
     """
 
     n_malicious: int
-    convention: str = "paper"
+    convention: Literal["paper", "garfield"] = "paper"
 
     def __post_init__(self) -> None:
         whole(self, "n_malicious", least=0)

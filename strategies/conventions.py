@@ -6,6 +6,7 @@ On random rows each picks another client than the paper's rule in 10 to 15 % of 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -13,6 +14,9 @@ from torch import Tensor
 from hauberk.strategies.columns import Updates, narrow
 from hauberk.strategies.geometry import squared_distances
 from hauberk.strategies.layout import Layout
+
+
+KrumConvention = Literal["paper", "byzfl", "flpoison", "epfml", "federated_scope"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from hauberk.strategies.base import Aggregation, Cohort, Rule, State, TooFewClientsError, whole
 from hauberk.strategies.columns import Updates, weighted_sum
-from hauberk.strategies.conventions import layout_for, named
+from hauberk.strategies.conventions import KrumConvention, layout_for, named
 from hauberk.strategies.norms import scaled_sum
 
 
@@ -22,7 +22,7 @@ class _Scored(Rule):
     """What Krum and Multi-Krum share: a score for each client."""
 
     n_malicious: int
-    convention: str = "paper"
+    convention: KrumConvention = "paper"
 
     def __post_init__(self) -> None:
         whole(self, "n_malicious", least=0)

@@ -8,6 +8,7 @@ with beta_k = alpha_k / max(nu, ||v - x_k||). The constants are those of the aut
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -39,7 +40,7 @@ class RFA(Rule):
     max_iterations: int = 4
     smoothing: float = 1e-5
     tolerance: float = 1e-6
-    convention: str = "official"
+    convention: Literal["official", "byzfl"] = "official"
 
     def __post_init__(self) -> None:
         whole(self, "max_iterations", least=1)

@@ -1,0 +1,135 @@
+"""Relative backdoor strength, and how likely a distance-based rule takes the attacker for clean.
+
+Source: the notion is that of Zhang, Su and Sun, "Dim-Krum", Findings of EMNLP 2022 (arXiv 2210.06894); its exact
+symbols are not verified. The moments below are derived here for one attacker and Gaussian clean updates, and a test
+compares them with a simulation: with clean x_i ~ N(mu_i, sigma_i^2), an attacker shifted by Delta, and scores
+S_k = sum_j ||x_k - x_j||^2 over all others,
+
+    E[S_m - S_p]   = (n - 2) sum_i Delta_i^2
+    Var[S_m - S_p] = (n - 2)^2 sum_i [4 sigma_i^4 n / (n - 2) + 4 Delta_i^2 sigma_i^2 (n - 1) / (n - 2)]
+    P(S_m <= S_p) <= Var / (Var + E^2)                                                       (Cantelli)
+
+so that dimensions in which the attacker is weak add to the variance and nothing to the gap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from hauberk.strategies.columns import columns
+from hauberk.strategies.geometry import squared_distances
+from hauberk.strategies.krum import krum_scores
+
+QUANTILES = (0.5, 0.9, 0.99, 0.999)
+
+
+def report(updates: Tensor, malicious: Tensor, *, ratio: float = 1e-3) -> dict[str, float]:
+    """Returns what theory says of one round whose liars are known.
+
+    Args:
+        updates: the rows, shape [n_clients, n_params].
+        malicious: which rows lie, bool [n_clients]; at least one does and two do not.
+        ratio: the share of dimensions that ``theory/top_share`` looks at.
+
+    Returns:
+        ``theory/kappa_q*``, quantiles of the relative backdoor strength over the dimensions; ``theory/top_share``,
+        the share of ||Delta||^2 in the ``ratio`` dimensions of the largest strength; ``theory/predicted_error``, the
+        bound on the probability that a liar looks at least as clean as a clean client (for one liar among Gaussian
+        clients); ``theory/observed_error``, the share of such pairs in which it does; ``theory/krum_rank``, the best
+        place of a liar under Krum's scores, from 1.
+    """
+    n, n_params = updates.shape
+    kappa, gaps = torch.empty(n_params), torch.empty(n_params)
+    sums = torch.zeros(3, dtype=torch.float64)
+    for part, delta, sigma in _shifts(updates, malicious):
+        kappa[part] = (delta.abs() / sigma.clamp(min=_floor(sigma))).float()
+        gaps[part] = delta.square().float()
+        sums += _unbiased_sums(delta.square(), sigma.square(), malicious)
+    top = kappa.topk(max(1, int(ratio * n_params))).indices
+    total = float(gaps.double().sum())
+    distances = squared_distances(updates)
+    places = {f"theory/kappa_q{q:g}": _quantile(kappa, q) for q in QUANTILES}
+    return {
+        **places,
+        "theory/top_share": float(gaps[top].double().sum()) / total if total else 0.0,
+        "theory/predicted_error": cantelli(*_moments(*sums.clamp_(min=0).tolist(), n)),
+        "theory/observed_error": observed_error(distances.sum(dim=1), malicious),
+        "theory/krum_rank": _best_rank(krum_scores(distances, min(int(malicious.sum()), n - 3)), malicious),
+    }
+
+
+def gap_moments(delta: Tensor, sigma: Tensor, n_clients: int) -> tuple[float, float]:
+    """Returns mean and variance of S_m - S_p for shifts ``delta`` and clean deviations ``sigma``, both [n_params]."""
+    shift, spread = delta.double().square(), sigma.double().square()
+    sums = shift.sum(), spread.square().sum(), (shift * spread).sum()
+    return _moments(*map(float, sums), n_clients)
+
+
+def cantelli(mean: float, variance: float) -> float:
+    """Returns the bound on P(gap <= 0) for a gap of this mean and variance; 1 where the mean is not positive."""
+    if mean <= 0:
+        return 1.0
+    ratio = variance / mean / mean
+    return ratio / (1 + ratio)
+
+
+def predicted_error(kappa: float, n_strong: int, n_params: int, n_clients: int) -> float:
+    """Returns the bound where ``n_strong`` of ``n_params`` dimensions are shifted by ``kappa`` deviations."""
+    delta = torch.zeros(n_params, dtype=torch.float64)
+    delta[:n_strong] = kappa
+    return cantelli(*gap_moments(delta, torch.ones(n_params), n_clients))
+
+
+def simulated_error(
+    kappa: float, n_strong: int, n_params: int, n_clients: int, n_trials: int, rng: torch.Generator
+) -> float:
+    """Returns the share of (attacker, clean client) pairs, in simulated rounds, whose attacker looks cleaner."""
+    malicious = torch.arange(n_clients) == 0
+    errors = []
+    for _ in range(n_trials):
+        rows = torch.randn(n_clients, n_params, generator=rng)
+        rows[0, :n_strong] += kappa
+        errors.append(observed_error(squared_distances(rows).sum(dim=1), malicious))
+    return sum(errors) / n_trials
+
+
+def observed_error(scores: Tensor, malicious: Tensor) -> float:
+    """Returns the share of (liar, clean client) pairs whose liar scores no higher; lower is more trusted."""
+    return float((scores[malicious][:, None] <= scores[~malicious][None, :]).double().mean())
+
+
+def _moments(shift: float, spread: float, both: float, n: int) -> tuple[float, float]:
+    """Returns the moments from the sums over dimensions of Delta^2, sigma^4 and Delta^2 sigma^2."""
+    variance = 4 * spread * n / (n - 2) + 4 * both * (n - 1) / (n - 2)
+    return (n - 2) * shift, (n - 2) ** 2 * variance
+
+
+def _unbiased_sums(shift: Tensor, spread: Tensor, malicious: Tensor) -> Tensor:
+    """Returns the three sums from estimates, less what estimating adds: a mean of few rows is itself a random shift."""
+    n_liars, n_clean = int(malicious.sum()), int((~malicious).sum())
+    real = shift - spread * (1 / n_liars + 1 / n_clean)
+    fourth = spread.square() * (n_clean - 1) / (n_clean + 1)
+    return torch.stack([real.sum(), fourth.sum(), (real * spread).sum()])
+
+
+def _shifts(updates: Tensor, malicious: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:
+    """Yields columns, the liars' shift against the clean mean and the clean deviation, both float64."""
+    for part, rows in columns(updates):
+        clean = rows[~malicious].double()
+        yield part, rows[malicious].double().mean(dim=0) - clean.mean(dim=0), clean.std(dim=0)
+
+
+def _floor(sigma: Tensor) -> float:
+    """Returns a smallest deviation: where no clean client moves, any shift is strong, but not infinitely so."""
+    return max(1e-3 * float(sigma.median()), 1e-3 * float(sigma.max()), 1e-12)
+
+
+def _quantile(values: Tensor, q: float) -> float:
+    return float(values.kthvalue(1 + round(q * (len(values) - 1))).values)
+
+
+def _best_rank(scores: Tensor, malicious: Tensor) -> float:
+    return 1.0 + float((scores[~malicious] < scores[malicious].min()).sum())
