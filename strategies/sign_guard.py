@@ -88,7 +88,7 @@ def most_alike(shares: Tensor, by_id: Tensor) -> Tensor:
     features = (shares / (shares.amax(dim=0) + 1e-8))[by_id].cpu().numpy()
     # A bandwidth of 0, where half of the clients are equal, has no seeds.
     bandwidth = max(float(estimate_bandwidth(features, quantile=0.5)), 1e-6)
-    found = MeanShift(bandwidth=bandwidth, bin_seeding=True, cluster_all=False).fit_predict(features)
+    found = MeanShift(bandwidth=bandwidth, cluster_all=False).fit_predict(features)
     labels = torch.empty(len(shares), dtype=torch.int64)
     labels[by_id] = torch.from_numpy(found).long()
     return biggest(labels)
