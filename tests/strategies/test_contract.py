@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load, save
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from hauberk.strategies import AGGREGATORS, NNM, PRE_AGGREGATORS, Cohort, chain
+from hauberk.strategies import AGGREGATORS, NNM, PRE_AGGREGATORS, Cohort, chain, layout_of, needs_of
 
 N, D, F = 11, 40, 2
 
@@ -20,8 +20,14 @@ REQUIRED = {"RobustLearningRate": {"threshold": 4}, "Clip": {"threshold": 50.0}}
 # Rules that look at norms or signs mean something else around another origin.
 BYZFL = repr(AGGREGATORS["rfa"](convention="byzfl"))
 AROUND_ZERO = {BYZFL, "NormClip", "WeakDP", "CenteredClip", "RobustLearningRate", "SignMajority"}
-# Rules that do not return what everyone sent: they add noise, or send signs.
+# So do angles, angles of the models that the updates lead to, and the largest coordinates.
+AROUND_ZERO |= {"FoolsGold", "FLTrust", "SignGuard", "CRFL", "FLAME", "FreqFed", "DeepSight", "SparseFed"}
+# Rules that do not return what everyone sent: they add noise, or send signs,
 NOT_IDEMPOTENT = {"WeakDP", "SignMajority"}
+# or clip the model, take the length of the root update, keep most of it for later, or sum.
+NOT_IDEMPOTENT |= {"CRFL", "FLAME", "FLTrust", "SparseFed", repr(AGGREGATORS["foolsgold"](divided=False))}
+# One parameter is no output layer.
+MORE_THAN_ONE = {"DeepSight"}
 
 
 def build(kind, n_malicious=F, **settings):
@@ -51,6 +57,12 @@ RULES += [
     AGGREGATORS["multi_krum"](n_malicious=F, n_selected=3),
     AGGREGATORS["dim_krum"](n_malicious=F, ratio=0.2),
     AGGREGATORS["dim_krum"](n_malicious=F, ratio=0.2, noise=1.0),
+    *(
+        AGGREGATORS["dim_krum"](n_malicious=F, ratio=0.2, selection=selection)
+        for selection in ("global", "z", "per_tensor", "full")
+    ),
+    AGGREGATORS["foolsgold"](divided=False),
+    AGGREGATORS["sparse_fed"](clip=1.0, ratio=0.2),
 ]
 RULES += [chain(NNM(n_malicious=F), rule) for rule in RULES]
 every_rule = pytest.mark.parametrize("aggregate", RULES, ids=repr)
@@ -62,9 +74,31 @@ def updates():
     return torch.randn(N, D, generator=torch.Generator().manual_seed(0))
 
 
-def cohort(order=range(N)):
-    ids = [100 + 7 * k for k in order]
-    return Cohort(client_ids=tuple(ids), n_examples=tuple(10.0 + k for k in order), round=3)
+OUTPUTS = {"head.weight": (3, 4), "head.bias": (3,)}  # the output layer of a model with D parameters
+INPUTS = torch.randn(12, 4, generator=torch.Generator().manual_seed(2))
+
+
+def layout(d):
+    shapes = {"body": (d - 15,), **OUTPUTS} if d >= D else {"body": (d, 1)}
+    return layout_of({name: torch.empty(shape) for name, shape in shapes.items()})
+
+
+def logits(parameters):
+    tensors = layout(len(parameters)).unflatten(parameters)
+    return INPUTS @ tensors["head.weight"].float().T + tensors["head.bias"]
+
+
+def cohort(order=range(N), d=D):
+    """All that a rule may know."""
+    return Cohort(
+        client_ids=tuple(100 + 7 * k for k in order),
+        n_examples=tuple(10.0 + k for k in order),
+        parameters=torch.linspace(-1, 2, d),
+        layout=layout(d),
+        root_update=torch.linspace(2, -1, d),
+        logits=logits,
+        round=3,
+    )
 
 
 @every_rule
@@ -81,7 +115,10 @@ def test_shapes_and_weights(aggregate, updates):
 
 @every_rule
 def test_a_bare_call_will_do(aggregate, updates):
-    if "examples" not in repr(aggregate):
+    if needs_of(aggregate):
+        with pytest.raises(ValueError, match="|".join(needs_of(aggregate))):
+            aggregate(updates)
+    elif "examples" not in repr(aggregate):
         assert aggregate(updates).update.isfinite().all()
 
 
@@ -153,9 +190,9 @@ def test_finite_on_tiny_and_on_zero_rows(aggregate, updates):
         assert aggregate(rows, cohort=cohort()).update.isfinite().all()
 
 
-@every_rule
+@rules_but(MORE_THAN_ONE)
 def test_one_parameter_is_enough(aggregate, updates):
-    assert aggregate(updates[:, :1], cohort=cohort()).update.shape == (1,)
+    assert aggregate(updates[:, :1], cohort=cohort(d=1)).update.shape == (1,)
 
 
 @every_rule
@@ -256,6 +293,7 @@ class LargestTensor(TorchDispatchMode):
 def test_no_second_matrix(aggregate):
     # Wide enough that a slice of columns in float64 is small beside the matrix.
     updates = torch.randn(N, 1 << 20)
+    known = cohort(d=1 << 20)
     with LargestTensor() as largest:
-        aggregate(updates, cohort=cohort())
+        aggregate(updates, cohort=known)
     assert 0 < largest.n_bytes <= 0.2 * updates.nbytes
