@@ -88,6 +88,25 @@ def compare(
     show_runs(Console(), run_folders, plot)
 
 
+@app.command()
+def crosscheck(
+    run_folder: RunPath,
+    number: Annotated[int, typer.Option("--round", help="a round whose updates were kept")],
+) -> None:
+    """Replay a kept round through every convention of every rule, and show whom each would have believed."""
+    from hauberk.experiments.inquiries import show_crosscheck
+
+    show_crosscheck(Console(), run_folder, number)
+
+
+@app.command()
+def theory(run_folder: RunPath) -> None:
+    """Show and draw how detectable the liars were, predicted and observed."""
+    from hauberk.experiments.inquiries import show_theory
+
+    show_theory(Console(), run_folder)
+
+
 def main() -> None:
     """Runs the command line; a mistake is one line and exit code 2, a failed round 3, an interrupt 130."""
     sys.exit(_main())

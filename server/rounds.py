@@ -17,6 +17,7 @@ from hauberk.server.behaviour import logits_of
 from hauberk.server.evaluation import Evaluation, Metrics
 from hauberk.server.root import root_update
 from hauberk.server.state import ServerState
+from hauberk.strategies import theory
 from hauberk.strategies.base import Aggregation, Cohort, TooFewClientsError, needs_of
 from hauberk.strategies.guard import Guard
 from hauberk.strategies.layout import Layout
@@ -80,6 +81,7 @@ class Record:
     weights: dict[int, float] | None
     refused: dict[int, str]
     report: dict[str, float]
+    forensics: dict[str, float]
     clients: dict[int, dict[str, float]]
     seconds: dict[str, float]
 
@@ -108,6 +110,8 @@ def play_round(server: Server, state: ServerState, dispatch: Dispatch) -> tuple[
         server.keep(collected, cohort, malicious)
     result = aggregate(server, state, cohort, collected)
     clock.lap("aggregate")
+    evidence = forensics(collected, malicious)
+    clock.lap("forensics")
     parameters = state.parameters + result.update
     load_state(server.model, parameters)
     metrics = server.evaluate(server.model)
@@ -116,7 +120,7 @@ def play_round(server: Server, state: ServerState, dispatch: Dispatch) -> tuple[
     clients = {**state.clients, **{client: reply.state for client, reply in accepted.items() if reply.state}}
     record = Record(
         number, metrics, list(sampled), malicious, _weights(result.weight, collected), collected.refused,
-        result.report, {client: reply.report for client, reply in accepted.items()}, clock.seconds,
+        result.report, evidence, {client: reply.report for client, reply in accepted.items()}, clock.seconds,
     )  # fmt: skip
     return ServerState(number, parameters, result.state, clients), record
 
@@ -205,6 +209,14 @@ def aggregate(server: Server, state: ServerState, cohort: Cohort, collected: Col
         raise RoundFailed(
             f"round {cohort.round} failed: {error} Refused: {refused}", collected.refused
         ) from None
+
+
+def forensics(collected: Collected, malicious: list[int]) -> dict[str, float]:
+    """Returns what theory says of the rows that passed the guard; nothing where nobody lies or too few are left."""
+    lies = torch.tensor([client in malicious for client in collected.client_ids])
+    if not lies.any() or len(lies) < 4 or int((~lies).sum()) < 2:
+        return {}
+    return theory.report(collected.updates, lies)
 
 
 def _weights(weight: Tensor | None, collected: Collected) -> dict[int, float] | None:

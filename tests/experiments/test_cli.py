@@ -197,3 +197,29 @@ def test_compare_shows_runs_side_by_side(hauberk, finished, tmp_path):
     assert code == 0
     assert out.count("fedavg") == 1 or "fedavg" in out
     assert (tmp_path / "both.png").stat().st_size > 5_000
+
+
+def test_a_kept_round_is_replayed_through_every_convention(hauberk, spec_file, tmp_path):
+    options = ("--set", "server.keep_updates=[2]", "--out", tmp_path / "run", "--quiet")
+    assert hauberk("run", spec_file, *options)[0] == 0
+    code, out, _ = hauberk("crosscheck", tmp_path / "run", "--round", "2")
+    assert code == 0
+    assert "liars [0]" in out
+    assert {"krum", "multi_krum", "rfa", "flame", "byzfl", "paper"} <= set(out.split())
+    code, _, errors = hauberk("crosscheck", tmp_path / "run", "--round", "3")
+    assert code == 2
+    assert "keep_updates=[3]" in errors
+
+
+def test_theory_shows_and_draws_the_detection_errors(hauberk, finished, spec_file, tmp_path):
+    code, out, _ = hauberk("theory", finished)
+    assert code == 0
+    assert "predicted" in out
+    assert (finished / "theory.png").stat().st_size > 10_000
+    assert (
+        hauberk("run", spec_file, "--set", "federation.n_malicious=0", "--out", tmp_path / "clean", "-q")[0]
+        == 0
+    )
+    code, _, errors = hauberk("theory", tmp_path / "clean")
+    assert code == 2
+    assert "nobody lied" in errors

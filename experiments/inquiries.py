@@ -1,0 +1,115 @@
+"""Questions to a finished run: what theory predicted of it, and whom other conventions would have believed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from hauberk.experiments.folder import read_rounds, read_run
+from hauberk.server import kept
+from hauberk.strategies import AGGREGATORS
+from hauberk.strategies.crosscheck import crosscheck
+from hauberk.strategies.theory import predicted_error, simulated_error
+from hauberk.tasks.errors import UserError
+
+STRENGTHS = (0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0, 1.5, 2.0)
+N_PARAMS = 400  # of the simulated model: enough for the shape of the curves, quick to simulate
+KINDS = {"CV-like: every dimension shifted": 1.0, "NLP-like: one dimension in fifty": 0.02}
+
+
+def show_crosscheck(console: Console, folder: Path, number: int) -> None:
+    """Shows whom every convention of every rule would have believed in a kept round.
+
+    Raises:
+        UserError: there is no such run, or it kept no updates of this round.
+    """
+    spec, _ = read_run(folder)
+    round_ = kept.read(folder, number)
+    beliefs = crosscheck(
+        round_.updates, AGGREGATORS, cohort=round_.cohort, n_malicious=spec["aggregator"]["n_malicious"]
+    )
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for heading in ("rule", "convention", "weight of the liars", "believed clients"):
+        table.add_column(heading, overflow="fold")
+    for belief in beliefs:
+        liars, clients = _believed(belief.weight, round_.malicious)
+        table.add_row(belief.rule, belief.convention, liars, belief.error or clients)
+    console.print(f"{folder}, round {number}: liars {list(round_.malicious) or 'none'}", highlight=False)
+    console.print(table, highlight=False)
+
+
+def _believed(weight: Mapping[int, float] | None, malicious: Sequence[int]) -> tuple[str, str]:
+    if weight is None:
+        return "-", "no weights"
+    liars = sum(weight.get(client, 0.0) for client in malicious)
+    return f"{liars:.2f}", " ".join(str(client) for client, value in weight.items() if value > 1e-9)
+
+
+def show_theory(console: Console, folder: Path) -> None:
+    """Shows and draws predicted against observed detection errors of a run whose liars are known.
+
+    Raises:
+        UserError: there is no such run, or nobody lied in it.
+    """
+    _, summary = read_run(folder)
+    rounds = [line for line in read_rounds(folder) if line.get("forensics")]
+    if not rounds:
+        raise UserError(f"{folder}: nobody lied in this run, so there is no detection error to explain")
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for heading in (
+        "round",
+        "kappa 50 %",
+        "99 %",
+        "99.9 %",
+        "share of top 0.1 %",
+        "predicted",
+        "observed",
+        "Krum rank",
+    ):
+        table.add_column(heading, justify="right")
+    for line in rounds:
+        table.add_row(str(line["round"]), *_figures(line["forensics"]))
+    console.print(table, highlight=False)
+    path = folder / "theory.png"
+    draw_theory(path, rounds, f"{summary['name']}: {summary['aggregator']}")
+    console.print(f"plot: {path}", highlight=False)
+
+
+def _figures(found: Mapping[str, float]) -> list[str]:
+    shares = [f"{found[f'theory/kappa_q{q}']:.2f}" for q in ("0.5", "0.99", "0.999")]
+    rest = [f"{found[f'theory/{key}']:.2f}" for key in ("top_share", "predicted_error", "observed_error")]
+    return [*shares, *rest, f"{found['theory/krum_rank']:.0f}"]
+
+
+def draw_theory(path: Path, rounds: Sequence[Mapping[str, Any]], title: str, n_clients: int = 10) -> None:
+    """Draws the run's rounds, and the bound beside a simulation for strong and sparse shifts."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9.6, 3.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    run, curves = figure.subplots(1, 2)
+    for key, style in (("predicted_error", "o-"), ("observed_error", "s--")):
+        values = [line["forensics"][f"theory/{key}"] for line in rounds]
+        run.plot([line["round"] for line in rounds], values, style, label=key.replace("_", " "), ms=4)
+    run.set(title=title, xlabel="round", ylabel="P(liar looks clean)", ylim=(-0.03, 1.03))
+    for colour, (label, share) in zip(("#1b6ca8", "#c0392b"), KINDS.items(), strict=True):
+        strong = max(1, int(share * N_PARAMS))
+        bound = [predicted_error(kappa, strong, N_PARAMS, n_clients) for kappa in STRENGTHS]
+        rng = torch.Generator().manual_seed(0)
+        seen = [simulated_error(kappa, strong, N_PARAMS, n_clients, 200, rng) for kappa in STRENGTHS]
+        curves.plot(STRENGTHS, bound, "-", color=colour, label=f"{label}, bound")
+        curves.plot(STRENGTHS, seen, "o", color=colour, ms=4, label="simulated")
+    curves.set(
+        title=f"{N_PARAMS} dimensions, {n_clients} clients", xlabel="strength kappa", ylim=(-0.03, 1.03)
+    )
+    for panel in (run, curves):
+        panel.legend(frameon=False, fontsize=8)
+        panel.grid(alpha=0.25)
+    figure.savefig(path, dpi=144)
