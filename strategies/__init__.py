@@ -39,6 +39,7 @@ from hauberk.strategies.median import Median
 from hauberk.strategies.monna import MoNNA
 from hauberk.strategies.nnm import NNM
 from hauberk.strategies.norm_clip import NormClip
+from hauberk.strategies.residual_reweighting import ResidualReweighting
 from hauberk.strategies.rfa import RFA
 from hauberk.strategies.robust_learning_rate import RobustLearningRate
 from hauberk.strategies.rows import Collected, Reply, Rows
@@ -58,6 +59,7 @@ AGGREGATORS: dict[str, type[Any]] = {
     "multi_krum": MultiKrum,
     "bulyan": Bulyan,
     "rfa": RFA,
+    "residual_reweighting": ResidualReweighting,
     "auto_gm": AutoGM,
     "mda": MDA,
     "monna": MoNNA,
@@ -121,6 +123,7 @@ __all__ = [
     "PreAggregator",
     "RFA",
     "Reply",
+    "ResidualReweighting",
     "RobustLearningRate",
     "Rows",
     "Rule",
