@@ -23,6 +23,7 @@ from hauberk.tasks.metrics import predict
 from hauberk.tasks.parameters import flatten, load_state, unflatten
 
 Method = Literal["dynamic", "delta", "gradient", "random", "lagrange"]
+METHODS: tuple[str, ...] = get_args(Method)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,8 +55,8 @@ class Surgery(Tamper):
 
     def __post_init__(self) -> None:
         """Refuses what changes nothing, or cannot be counted."""
-        if self.method not in get_args(Method):
-            raise UserError(f"method: must be one of {', '.join(get_args(Method))}, got {self.method!r}")
+        if self.method not in METHODS:
+            raise UserError(f"method: must be one of {', '.join(METHODS)}, got {self.method!r}")
         if not self.budget > 0 or (self.budget >= 1 and self.budget != int(self.budget)):
             raise UserError(f"budget: must be a share below 1 or a whole count, got {self.budget!r}")
         for key in ("epochs", "selecting_epochs"):
