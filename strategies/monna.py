@@ -17,6 +17,7 @@ from hauberk.strategies.base import Aggregation, Cohort, Rule, State, check_majo
 from hauberk.strategies.columns import Updates, weighted_sum
 from hauberk.strategies.geometry import distances_to, squared_distances
 
+_ROUNDING = 1e-9  # relative, of a sum of distances
 _FAR = 1e6  # times the size of the closest n - f: distances beyond would swallow the others' digits
 
 
@@ -70,7 +71,7 @@ class MoNNA(Rule):
         distances = squared_distances(updates).sqrt_()
         ids = cohort.ids(len(updates))
         if self.pivot is None:
-            return distances[medoid(distances, cohort.by_id(len(updates)), n_nearest)]
+            return distances[medoid(distances, cohort.by_id(len(updates)).to(distances.device), n_nearest)]
         if self.pivot not in ids:
             raise ValueError(f"MoNNA.pivot must be one of the {len(ids)} client ids, got {self.pivot}.")
         return distances[ids.index(self.pivot)]
@@ -84,6 +85,7 @@ def medoid(distances: Tensor, by_id: Tensor, n_nearest: int) -> int:
     """
     nearest = distances.sort(dim=1).values[:, :n_nearest]
     sums = distances.clamp(max=_FAR * float(nearest[:, -1].min())).sum(dim=1)
-    keys = zip(sums.tolist(), nearest.sum(dim=1).tolist(), strict=True)
-    scores = dict(enumerate(keys))
-    return min(by_id.tolist(), key=scores.__getitem__)
+    rows = by_id
+    for scores in (sums, nearest.sum(dim=1)):
+        rows = rows[scores[rows] <= scores[rows].min() * (1 + _ROUNDING)]
+    return int(rows[0])
