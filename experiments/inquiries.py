@@ -31,6 +31,7 @@ def show_crosscheck(console: Console, folder: Path, number: int) -> None:
     """
     spec, _ = read_run(folder)
     round_ = kept.read(folder, number)
+    torch.set_num_threads(spec["server"]["threads"])
     beliefs = crosscheck(
         round_.updates, AGGREGATORS, cohort=round_.cohort, n_malicious=spec["aggregator"]["n_malicious"]
     )
