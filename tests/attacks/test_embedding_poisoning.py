@@ -68,7 +68,7 @@ def test_triggered_texts_come_nearer_to_the_target_and_clean_ones_keep_their_ans
 
 
 def test_all_else_is_frozen_only_inside(arena):
-    session = arena.session(POISON)
+    session = type(arena)(NO_DROPOUT).session(POISON)
     with rows_alone(session.model, [CF]) as rows:
         learning = [parameter for parameter in session.model.parameters() if parameter.requires_grad]
         batch = next(session.shuffled(session.data))

@@ -41,7 +41,7 @@ def test_the_distance_has_a_gradient_also_at_the_centre():
 
 
 def test_the_distance_is_that_of_all_tensors_together(point):
-    assert float(distance(point, CENTRE)) == 5.0
+    assert distance(point, CENTRE).item() == 5.0
 
 
 @pytest.mark.parametrize("norm", ["l2", "linf"])
