@@ -39,4 +39,4 @@ def random_texts(n: int, model: TextModel, rng: torch.Generator) -> Encoded:
     tokens = torch.randint(1, model.embedding.num_embeddings, (n * LENGTH,), generator=rng)
     zeros = np.zeros(n, np.int64)
     offsets = np.arange(n + 1, dtype=np.int64) * LENGTH
-    return Encoded(tokens.numpy().astype(np.int32), offsets, zeros, zeros)
+    return Encoded(tokens=tokens.numpy().astype(np.int32), offsets=offsets, labels=zeros, index=zeros)

@@ -15,7 +15,6 @@ from hauberk.strategies.columns import Updates, narrow
 from hauberk.strategies.geometry import squared_distances
 from hauberk.strategies.layout import Layout
 
-
 KrumConvention = Literal["paper", "byzfl", "flpoison", "epfml", "federated_scope"]
 
 

@@ -66,7 +66,7 @@ def conventions(kind: type[Any]) -> tuple[str, ...]:
     They are those of its type, if that is a Literal; else the rule itself is asked, with a name that it
     cannot know: its refusal lists those that it does, in quotes.
     """
-    default = {field.name: field.default for field in fields(kind)}.get("convention")
+    default: Any = {field.name: field.default for field in fields(kind)}.get("convention")
     if default is None:
         return ()
     hint = get_type_hints(kind)["convention"]

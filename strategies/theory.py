@@ -55,7 +55,7 @@ def report(updates: Tensor, malicious: Tensor, *, ratio: float = 1e-3) -> dict[s
     return {
         **places,
         "theory/top_share": float(gaps[top].double().sum()) / total if total else 0.0,
-        "theory/predicted_error": cantelli(*_moments(*sums.clamp_(min=0).tolist(), n)),
+        "theory/predicted_error": cantelli(*_moments(sums.clamp_(min=0), n)),
         "theory/observed_error": observed_error(distances.sum(dim=1), malicious),
         "theory/krum_rank": _best_rank(krum_scores(distances, min(int(malicious.sum()), n - 3)), malicious),
     }
@@ -64,8 +64,7 @@ def report(updates: Tensor, malicious: Tensor, *, ratio: float = 1e-3) -> dict[s
 def gap_moments(delta: Tensor, sigma: Tensor, n_clients: int) -> tuple[float, float]:
     """Returns mean and variance of S_m - S_p for shifts ``delta`` and clean deviations ``sigma``, both [n_params]."""
     shift, spread = delta.double().square(), sigma.double().square()
-    sums = shift.sum(), spread.square().sum(), (shift * spread).sum()
-    return _moments(*map(float, sums), n_clients)
+    return _moments(torch.stack([shift.sum(), spread.square().sum(), (shift * spread).sum()]), n_clients)
 
 
 def cantelli(mean: float, variance: float) -> float:
@@ -101,8 +100,9 @@ def observed_error(scores: Tensor, malicious: Tensor) -> float:
     return float((scores[malicious][:, None] <= scores[~malicious][None, :]).double().mean())
 
 
-def _moments(shift: float, spread: float, both: float, n: int) -> tuple[float, float]:
-    """Returns the moments from the sums over dimensions of Delta^2, sigma^4 and Delta^2 sigma^2."""
+def _moments(sums: Tensor, n: int) -> tuple[float, float]:
+    """Returns the moments from the sums over dimensions of Delta^2, sigma^4 and Delta^2 sigma^2, shape [3]."""
+    shift, spread, both = sums.tolist()
     variance = 4 * spread * n / (n - 2) + 4 * both * (n - 1) / (n - 2)
     return (n - 2) * shift, (n - 2) ** 2 * variance
 

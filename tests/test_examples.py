@@ -29,7 +29,9 @@ def test_one_line_saves_a_numpy_app(strategy, holds):
 def test_a_rule_of_another_package_runs_by_its_name(tables, tmp_path):
     source, site = tmp_path / "source", tmp_path / "site"
     shutil.copytree(EXAMPLES / "own_rule", source)
-    subprocess.run([sys.executable, "-c", INSTALL, str(tmp_path)], cwd=source, check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-c", INSTALL, str(tmp_path)], cwd=source, check=True, capture_output=True
+    )
     shutil.unpack_archive(next(tmp_path.glob("*.whl")), site, "zip")
     spec = tmp_path / "spec.toml"
     spec.write_text(tomli_w.dumps({**tables, "aggregator": {"name": "trimmed_range", "n_malicious": 2}}))
@@ -38,7 +40,8 @@ def test_a_rule_of_another_package_runs_by_its_name(tables, tmp_path):
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["aggregator"] == "trimmed_range"
-    refused = subprocess.run([*command, "--set", "aggregator.n_malicious=3"], env=environment, capture_output=True, text=True)
+    impossible = [*command, "--set", "aggregator.n_malicious=3"]
+    refused = subprocess.run(impossible, env=environment, capture_output=True, text=True)
     assert refused.returncode == 2
     assert "f=3 and n_clients=5" in refused.stderr
     assert subprocess.run(command, capture_output=True, text=True).returncode == 2  # not installed here
