@@ -74,7 +74,7 @@ def brute(updates, ratio, selection, cuts):
 @settings(max_examples=200, deadline=None)
 @given(
     st.sampled_from(("normal", "sparse", "twins", "offset")),
-    st.integers(2, 9),
+    st.integers(2, 6),
     st.integers(1, 30),
     st.integers(1, 30),
     st.floats(1e-3, 1),
