@@ -9,11 +9,13 @@ S_k = sum_j ||x_k - x_j||^2 over all others,
     Var[S_m - S_p] = (n - 2)^2 sum_i [4 sigma_i^4 n / (n - 2) + 4 Delta_i^2 sigma_i^2 (n - 1) / (n - 2)]
     P(S_m <= S_p) <= Var / (Var + E^2)                                                       (Cantelli)
 
-so that dimensions in which the attacker is weak add to the variance and nothing to the gap.
+so that dimensions in which the attacker is weak add to the variance and nothing to the gap. The gap is a sum over many
+dimensions, so that a Gaussian of these moments is close to the truth where Cantelli's inequality is only safe.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -22,40 +24,49 @@ from torch import Tensor
 from hauberk.strategies.columns import columns
 from hauberk.strategies.geometry import squared_distances
 from hauberk.strategies.krum import krum_scores
+from hauberk.strategies.largest import kth_magnitude, top_magnitudes
+from hauberk.strategies.layout import Layout
+from hauberk.strategies.spread import floors
 
 QUANTILES = (0.5, 0.9, 0.99, 0.999)
 
 
-def report(updates: Tensor, malicious: Tensor, *, ratio: float = 1e-3) -> dict[str, float]:
+def report(
+    updates: Tensor, malicious: Tensor, *, ratio: float = 1e-3, layout: Layout | None = None
+) -> dict[str, float]:
     """Returns what theory says of one round whose liars are known.
 
     Args:
         updates: the rows, shape [n_clients, n_params].
         malicious: which rows lie, bool [n_clients]; at least one does and two do not.
         ratio: the share of dimensions that ``theory/top_share`` looks at.
+        layout: where each tensor lies; without it a row is one tensor.
 
     Returns:
-        ``theory/kappa_q*``, quantiles of the relative backdoor strength over the dimensions; ``theory/top_share``,
-        the share of ||Delta||^2 in the ``ratio`` dimensions of the largest strength; ``theory/predicted_error``, the
-        bound on the probability that a liar looks at least as clean as a clean client (for one liar among Gaussian
-        clients); ``theory/observed_error``, the share of such pairs in which it does; ``theory/krum_rank``, the best
-        place of a liar under Krum's scores, from 1.
+        ``theory/kappa_q*``, quantiles over the dimensions of the relative backdoor strength |Delta_i| / sigma_i, where
+        sigma_i is at least 1e-3 of its tensor's median; ``theory/top_share``, the share of ||Delta||^2 in the
+        ``ratio`` dimensions of the largest strength; ``theory/predicted_error``, the bound on the probability that a
+        liar looks at least as clean as a clean client (for one liar among Gaussian clients);
+        ``theory/expected_error``, that probability if the gap were Gaussian; ``theory/observed_error``, the share of
+        such pairs in which it does; ``theory/krum_rank``, the best place of a liar under Krum's scores, from 1.
     """
     n, n_params = updates.shape
-    kappa, gaps = torch.empty(n_params), torch.empty(n_params)
+    gaps, kappa = torch.empty(n_params), torch.empty(n_params)
     sums = torch.zeros(3, dtype=torch.float64)
     for part, delta, sigma in _shifts(updates, malicious):
-        kappa[part] = (delta.abs() / sigma.clamp(min=_floor(sigma))).float()
-        gaps[part] = delta.square().float()
+        gaps[part], kappa[part] = delta.float(), sigma.float()
         sums += _unbiased_sums(delta.square(), sigma.square(), malicious)
-    top = kappa.topk(max(1, int(ratio * n_params))).indices
-    total = float(gaps.double().sum())
+    _divide(gaps, kappa, layout)
+    top = top_magnitudes(kappa, max(1, int(ratio * n_params)))
+    total = _square(gaps)
+    moments = _moments(sums.clamp_(min=0), n)
     distances = squared_distances(updates)
-    places = {f"theory/kappa_q{q:g}": _quantile(kappa, q) for q in QUANTILES}
+    places = {f"theory/kappa_q{q:g}": kth_magnitude(kappa, round(q * (n_params - 1))) for q in QUANTILES}
     return {
         **places,
-        "theory/top_share": float(gaps[top].double().sum()) / total if total else 0.0,
-        "theory/predicted_error": cantelli(*_moments(sums.clamp_(min=0), n)),
+        "theory/top_share": _square(gaps[top]) / total if total else 0.0,
+        "theory/predicted_error": cantelli(*moments),
+        "theory/expected_error": gaussian_error(*moments),
         "theory/observed_error": observed_error(distances.sum(dim=1), malicious),
         "theory/krum_rank": _best_rank(krum_scores(distances, min(int(malicious.sum()), n - 3)), malicious),
     }
@@ -73,6 +84,13 @@ def cantelli(mean: float, variance: float) -> float:
         return 1.0
     ratio = variance / mean / mean
     return ratio / (1 + ratio)
+
+
+def gaussian_error(mean: float, variance: float) -> float:
+    """Returns P(gap <= 0) for a Gaussian gap of this mean and variance; 1 where both are 0."""
+    if variance <= 0:
+        return float(mean <= 0)
+    return 0.5 * math.erfc(mean / math.sqrt(2 * variance))
 
 
 def predicted_error(kappa: float, n_strong: int, n_params: int, n_clients: int) -> float:
@@ -122,13 +140,18 @@ def _shifts(updates: Tensor, malicious: Tensor) -> Iterator[tuple[slice, Tensor,
         yield part, rows[malicious].double().mean(dim=0) - clean.mean(dim=0), clean.std(dim=0)
 
 
-def _floor(sigma: Tensor) -> float:
-    """Returns a smallest deviation: where no clean client moves, any shift is strong, but not infinitely so."""
-    return max(1e-3 * float(sigma.median()), 1e-3 * float(sigma.max()), 1e-12)
+def _divide(gaps: Tensor, sigma: Tensor, layout: Layout | None) -> None:
+    """Turns ``sigma`` in place into |gap| / max(sigma, floor), both of shape [n_params] and float32."""
+    limit = torch.finfo(sigma.dtype)
+    for place, floor in floors(sigma, layout):
+        own = sigma[place].clamp_(min=max(floor, limit.tiny))
+        torch.div(gaps[place], own, out=own)
+        own.abs_().clamp_(max=limit.max)
 
 
-def _quantile(values: Tensor, q: float) -> float:
-    return float(values.kthvalue(1 + round(q * (len(values) - 1))).values)
+def _square(vector: Tensor) -> float:
+    """Returns the squared norm of ``vector`` [n], with float64 accumulation."""
+    return float(torch.linalg.vector_norm(vector, dtype=torch.float64)) ** 2
 
 
 def _best_rank(scores: Tensor, malicious: Tensor) -> float:
