@@ -18,7 +18,7 @@ from hauberk.attacks.moments import dot, mean_and_std, products, repeated
 from hauberk.strategies.geometry import squared_distances
 from hauberk.tasks.errors import UserError
 
-Direction = Literal["std", "unit", "sign", "own"]
+Direction = Literal["unit", "std", "sign", "own"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,11 +26,12 @@ class Farthest(Forge):
     """Goes from the honest mean mu as far as its bound allows.
 
     Args:
-        direction: "std", against the standard deviation; "unit", against mu / ||mu||; "sign", against the signs
-            of mu; "own", towards what each colluder trained, which keeps a backdoor.
+        direction: "unit", against mu / ||mu||, which does a plain mean most harm; "std", against the standard
+            deviation; "sign", against the signs of mu; "own", towards what each colluder trained, which keeps
+            a backdoor.
     """
 
-    direction: Direction = "std"
+    direction: Direction = "unit"
 
     def __post_init__(self) -> None:
         if self.direction not in get_args(Direction):
