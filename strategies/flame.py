@@ -34,7 +34,7 @@ class FLAME(Rule):
             and text (recalled, not verified).
         convention: "paper", or "zhmzm" as that much-used repository's code has it: HDBSCAN takes the rows of
             the distance matrix for points in space, and the i-th believed client is clipped by the norm of
-            the i-th of all clients, so that the result depends on their order. For comparison only.
+            the i-th of all clients (here in the order of their ids). For comparison only.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"parameters"})
@@ -62,17 +62,19 @@ class FLAME(Rule):
         believed = majority(distances, ids, precomputed=self.convention == "paper")
         norms = row_norms(updates)
         bound = median_of(norms)
-        factors = self._factors(norms, believed, bound)
+        factors = clip_factors(norms, bound)
+        if self.convention == "zhmzm":
+            factors = mistaken(factors, believed, cohort.by_id(len(updates)))
         weight = believed / believed.sum(dtype=torch.float64)
         update = scaled_sum(updates, weight * factors)
         add_gaussian(update, min(self.noise * bound, torch.finfo(updates.dtype).max), cohort.rng)
         report = {"flame/believed": float(believed.sum()), "flame/bound": bound}
         return Aggregation(update, weight, state, report)
 
-    def _factors(self, norms: Tensor, believed: Tensor, bound: float) -> Tensor:
-        factors = clip_factors(norms, bound)
-        if self.convention == "zhmzm":
-            shifted = factors.clone()
-            shifted[believed] = factors[: int(believed.sum())]
-            return shifted
-        return factors
+
+def mistaken(factors: Tensor, believed: Tensor, by_id: Tensor) -> Tensor:
+    """Returns ``factors`` [n_clients] with the first of them in the places of those who are believed."""
+    members = by_id[believed[by_id]]
+    shifted = factors.clone()
+    shifted[members] = factors[by_id[: len(members)]]
+    return shifted
