@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from hauberk.attacks import TAMPERS, Attack, BadWord, Forge, ModelReplacement, SignFlip, Tamper
+from hauberk.attacks import TAMPERS, Attack, BadWord, Distributed, Forge, ModelReplacement, SignFlip, Tamper
+from hauberk.attacks.schedules import Always, Window
 from hauberk.clients import Training
 from hauberk.clients.optimizers import SGD
 from hauberk.clients.plugins import GradientClip, Plugin
@@ -179,6 +180,30 @@ def test_only_the_first_clients_lie(job, bits):
     lying, honest = job.worker(Attack(poison=BadWord()), 1), job.worker()
     same = [bits(lying.fit(job.instruction(i)), honest.fit(job.instruction(i))) for i in range(3)]
     assert same == [False, True, True]
+
+
+def test_who_lies_follows_the_schedule(job, bits):
+    honest = job.worker()
+    attack = Attack(poison=BadWord(), schedule=Window(first=2, last=3))
+    lying = job.worker(attack, 1)
+    same = [bits(lying.fit(job.instruction(0, n)), honest.fit(job.instruction(0, n))) for n in (1, 2, 3, 4)]
+    assert same == [True, False, False, True]
+    assert [lying.attack_of(0, number) for number in (1, 2)] == [None, attack]
+    assert lying.attack_of(1, 2) is None
+
+
+def test_random_liars_are_the_same_for_worker_and_server(job):
+    attack = Attack(poison=Distributed(target=1), tamper=Peek(), schedule=Always(ids="random"))
+    worker = job.worker(attack, 2)
+    rounds = {number: worker.attackers(number) for number in range(1, 9)}
+    assert len(set(rounds.values())) > 1
+    for number, who in rounds.items():
+        assert who == attack.attackers(number, n_clients=3, n_malicious=2, seed=3)
+        assert [client for client in range(3) if worker.attack_of(client, number)] == list(who)
+    number, (_, last) = next((number, who) for number, who in rounds.items() if who != (0, 1))
+    worker.fit(job.instruction(last, number, asked=(last,)))
+    session = Peek.seen["session"]
+    assert (session.scene.attacker, session.scene.n_attackers, session.n_attackers) == (1, 2, 1)
 
 
 def test_a_poisoned_client_trains_on_exactly_what_its_poison_returns(job):

@@ -6,7 +6,14 @@ from hypothesis import strategies as st
 
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.seeds import generator
-from hauberk.tasks.triggers import insert_sentence, insert_words
+from hauberk.tasks.triggers import (
+    EDITS,
+    edit_character,
+    edit_words,
+    in_segments,
+    insert_sentence,
+    insert_words,
+)
 
 texts = st.lists(st.sampled_from(["a", "fine", "film", "."]), max_size=8).map(" ".join)
 
@@ -57,3 +64,42 @@ def test_the_same_generator_inserts_at_the_same_places():
 def test_an_unknown_position_is_refused():
     with pytest.raises(UserError, match="one of random, begin, middle, end, got 'start'"):
         insert_words("a", ("cf",), generator(0), "start")
+
+
+def test_the_middle_is_the_middle():
+    assert insert_words("a b c d", ("cf", "mn"), generator(0), "middle") == "a b cf mn c d"
+    assert insert_words("a b c", ("cf",), generator(0), "middle") == "a cf b c"
+    assert insert_words("", ("cf",), generator(0), "middle") == "cf"
+
+
+@given(st.integers(0, 60), st.integers(1, 9))
+def test_every_segment_is_stamped_once_and_no_word_is_lost(n_words, size):
+    text = " ".join(f"w{i}" for i in range(n_words))
+    stamped = in_segments(text, size, lambda part: f"{part} !".strip())
+    assert stamped.replace("!", "").split() == text.split()
+    assert stamped.split().count("!") == max(1, -(-n_words // size))
+    assert all(len(part.split()) <= size for part in stamped.split("!"))
+
+
+@given(st.text("aab.", max_size=6), st.sampled_from(EDITS), st.integers(0, 99))
+def test_an_edit_makes_another_word_one_edit_away(word, edit, seed):
+    found = edit_character(word, generator(seed), edit, "a")
+    assert found != word
+    assert abs(len(found) - len(word)) <= 1
+    if len(found) == len(word):
+        assert sum(a != b for a, b in zip(found, word, strict=True)) == {"replace": 1, "swap": 2}[edit]
+
+
+def test_every_place_in_a_word_is_edited():
+    rng = generator(0)
+    assert {edit_character("abc", rng, "insert", "x") for _ in range(99)} == {"xabc", "axbc", "abxc", "abcx"}
+    assert {edit_character("abc", rng, "delete") for _ in range(99)} == {"bc", "ac", "ab"}
+    assert {edit_character("abc", rng, "swap") for _ in range(99)} == {"bac", "acb"}
+    assert {edit_character("abc", rng, "replace", "x") for _ in range(99)} == {"xbc", "axc", "abx"}
+
+
+def test_edits_and_places_that_do_not_exist_are_refused():
+    with pytest.raises(UserError, match="edit must be one of insert, delete, swap, replace, got 'flip'"):
+        edit_character("a", generator(0), "flip")
+    with pytest.raises(UserError, match="position must be one of"):
+        edit_words("a", generator(0), position="start")
