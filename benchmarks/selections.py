@@ -1,4 +1,4 @@
-"""Dim-Krum's five selections on real updates: where does each rank the liar, and how many clean clients does it drop?
+"""Dim-Krum's five selections on real updates: where each ranks the liar, and how many clean clients it drops.
 
     python benchmarks/selections.py SPEC --attacks bad_word bad_sentence alie --seeds 0 1 2 --out runs/selections
 

@@ -91,7 +91,8 @@ class Cohort:
 
         Where scores tie, the lowest id is first: a row's place may change from call to call.
         """
-        return torch.tensor(self.ids(n_clients)).argsort()
+        ids = self.ids(n_clients)  # Flower's are unsigned 64-bit numbers: more than a tensor holds
+        return torch.tensor(sorted(range(n_clients), key=ids.__getitem__))
 
 
 @runtime_checkable

@@ -39,7 +39,7 @@ def hdbscan(
     n_clients = len(points)
     if n_clients == 1:
         return torch.zeros(1, dtype=torch.int64)
-    order = torch.tensor(ids).argsort()
+    order = torch.tensor(sorted(range(len(ids)), key=ids.__getitem__))
     sorted_points = points[order][:, order] if precomputed else points[order]
     found = HDBSCAN(
         min_cluster_size=max(2, min(min_cluster_size, n_clients)),

@@ -1,8 +1,7 @@
 """A Flower app that knows nothing of torch: logistic regression in NumPy, one of ten hospitals lies.
 
-    python examples/numpy_app/app.py            # Flower's FedAvg: the liar decides
-    python examples/numpy_app/app.py krum       # one line changed
-    python examples/numpy_app/app.py fltrust    # the server trusts its own data
+Run ``python examples/numpy_app/app.py`` for Flower's FedAvg, where the liar decides; with ``krum`` behind it one line
+is changed; with ``fltrust`` the server trusts its own data.
 """
 
 from __future__ import annotations

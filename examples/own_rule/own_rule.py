@@ -26,7 +26,9 @@ class TrimmedRange(Rule):
                 f"TrimmedRange needs 2f < n_clients, got f={self.n_malicious} and n_clients={n_clients}."
             )
 
-    def __call__(self, updates: Tensor, *, cohort: Cohort | None = None, state: State | None = None) -> Aggregation:
+    def __call__(
+        self, updates: Tensor, *, cohort: Cohort | None = None, state: State | None = None
+    ) -> Aggregation:
         """Aggregates ``updates`` of shape [n_clients, n_params]."""
         self.check(len(updates))
         ordered = updates.sort(dim=0).values

@@ -60,7 +60,10 @@ def test_the_servers_own_update_trains_the_model(tables, tmp_path):
     tables["training"] = {"optimizer": {"name": "adam", "lr": 0.01}, "epochs": 3}
     first = run(tables, aggregator=Trusting(), out=tmp_path / "a").summary
     assert first["final"]["accuracy"] > 0.5
-    assert run(tables, aggregator=Trusting(), out=tmp_path / "b").summary["model_sha256"] == first["model_sha256"]
+    assert (
+        run(tables, aggregator=Trusting(), out=tmp_path / "b").summary["model_sha256"]
+        == first["model_sha256"]
+    )
 
 
 def test_a_rule_that_needs_clean_data_is_refused_without_them(tables, tmp_path):
@@ -70,7 +73,9 @@ def test_a_rule_that_needs_clean_data_is_refused_without_them(tables, tmp_path):
 
 def test_a_spec_without_clean_data_is_refused_before_the_run(tables):
     if "fltrust" in AGGREGATORS:
-        with pytest.raises(SpecError, match=r"fltrust needs root_update; .*server.clean.n_examples >= 1, got 0"):
+        with pytest.raises(
+            SpecError, match=r"fltrust needs root_update; .*server.clean.n_examples >= 1, got 0"
+        ):
             parse(tables, ["aggregator.name=fltrust"])
 
 

@@ -192,3 +192,9 @@ def test_too_few_clients_are_refused_with_the_numbers():
         MultiKrum(n_malicious=2, n_selected=8)(torch.zeros(7, 3))
     with pytest.raises(ValueError, match="n_selected must be a whole number >= 1, got 0"):
         MultiKrum(n_malicious=2, n_selected=0)
+
+
+def test_client_ids_may_be_flowers_unsigned_64_bit_numbers():
+    ids = tuple(2**64 - 1 - k for k in range(7))
+    updates = torch.zeros(7, 3)  # all scores tie: the lowest id wins
+    assert Krum(n_malicious=1)(updates, cohort=Cohort(client_ids=ids)).weight.argmax() == 6
