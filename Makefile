@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := runs/demo
 
-.PHONY: help demo test lint types clean
+.PHONY: help demo test oracles lint types clean
 
 help:  ## show this help
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -14,6 +14,10 @@ demo: .venv/offline  ## ten clients, one liar: FedAvg lets the backdoor in, Dim-
 
 test: .venv/dev  ## run the whole default test suite
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
+oracles: .venv/dev  ## compare our rules with independent implementations, which no part of the product needs
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps byzfl==0.0.11 geom-median==0.1.0
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/strategies/test_oracles.py
 
 lint: .venv/dev types  ## run the linters: ruff, mypy, import-linter
 	$(BIN)/ruff check .
