@@ -62,6 +62,7 @@ RULES += [
         for selection in ("global", "z", "per_tensor", "full")
     ),
     AGGREGATORS["foolsgold"](divided=False),
+    AGGREGATORS["flame"](convention="zhmzm"),
     AGGREGATORS["sparse_fed"](clip=1.0, ratio=0.2),
 ]
 RULES += [chain(NNM(n_malicious=F), rule) for rule in RULES]
