@@ -9,7 +9,7 @@ from hauberk.strategies.columns import Updates
 from hauberk.strategies.geometry import gram_matrix, widened
 
 _CLOSE = 1e-3  # below this share of the norms' product a squared distance has more digits than 1 - cos
-_EQUAL = 1e-13  # below this share of the squared norms it has none left
+_EQUAL = 1e-13  # below this share of what was subtracted nothing but rounding is left
 
 
 def products(updates: Updates, vector: Tensor) -> Tensor:
@@ -53,12 +53,14 @@ def distances_of_products(gram: Tensor, with_origin: Tensor | None = None, squar
     norms = (square + 2 * with_origin + own).clamp_(min=0).sqrt_()
     scale = norms[:, None] * norms
     inner = square + with_origin[:, None] + with_origin + gram
-    distances = 1 - torch.where(scale > 0, inner / scale, 0.0)
+    far = 1 - torch.where(scale > 0, inner / scale, 0.0)
 
-    apart = own[:, None] + own - 2 * gram
-    apart = torch.where(apart > _EQUAL * (own[:, None] + own), apart, 0.0)
-    total = norms[:, None] + norms
+    squares, total = own[:, None] + own, norms[:, None] + norms
+    apart = squares - 2 * gram
     rise = (2 * (with_origin[:, None] - with_origin) + own[:, None] - own) / total
-    near = (scale > 0) & (apart < _CLOSE * scale)
-    distances = torch.where(near, (apart - rise.square()) / (2 * scale), distances)
+    close = apart - rise.square()
+    # What is left of it when two rows point one way is rounding, different from call to call.
+    far = torch.where(far > _EQUAL, far, 0.0)
+    close = torch.where(close > _EQUAL * squares, close, 0.0)
+    distances = torch.where((scale > 0) & (apart < _CLOSE * scale), close / (2 * scale), far)
     return distances.clamp_(0, 2).fill_diagonal_(0)
