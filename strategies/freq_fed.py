@@ -80,6 +80,7 @@ def low_products(updates: Updates, parameters: Tensor, low_share: float, block: 
     gram = torch.zeros(1 + len(updates), 1 + len(updates), dtype=torch.float64)
     for place, rows in columns(updates, block):
         wide = torch.cat([parameters[None, place].double(), rows.double()]).cpu().numpy()
-        low = dct(wide, axis=1, norm="ortho", overwrite_x=True)[:, : max(1, int(low_share * wide.shape[1]))]
-        gram += torch.from_numpy(low @ low.T)
+        spectrum = torch.from_numpy(dct(wide, axis=1, norm="ortho", overwrite_x=True))
+        low = spectrum[:, : max(1, int(low_share * wide.shape[1]))]
+        gram.addmm_(low, low.T)  # NumPy would bring threads of its own
     return gram
