@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from hauberk.strategies.columns import SLICE, Updates, columns, working
+from hauberk.strategies.columns import SLICE, Updates, choose, columns, working
 from hauberk.strategies.networks import OrderStatistics, mean_of
 
 
@@ -51,5 +51,5 @@ def _decided(value: dict[int, Tensor], n_pairs: int, n_kept: int, middle: Sequen
     for low in range(n_pairs):
         lower, upper = value[low], value[low + n_kept]
         moves = lower.double() + upper < twice_the_median
-        kept[low % n_kept] = torch.where(moves, upper, kept.get(low % n_kept, lower))
+        kept[low % n_kept] = choose(moves, upper, kept.get(low % n_kept, lower))
     return list(kept.values())

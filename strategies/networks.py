@@ -52,15 +52,22 @@ class OrderStatistics:
         like: a tensor of the dtype and device of the slices.
         width: the largest width of a slice.
         bag: further ones, whose order among themselves does not matter: fewer comparisons.
+        buffers: shape [n_rows + 1, width], to share with others that are not called at the same time.
     """
 
     def __init__(
-        self, n_rows: int, ranks: Sequence[int], like: Tensor, width: int, bag: Sequence[int] = ()
+        self,
+        n_rows: int,
+        ranks: Sequence[int],
+        like: Tensor,
+        width: int,
+        bag: Sequence[int] = (),
+        buffers: Tensor | None = None,
     ) -> None:
         self._ranks = (*ranks, *bag)
         self._network = network(n_rows, tuple(ranks), tuple(bag))
         # Every wire may hold a buffer while one comparator needs a free one.
-        self._buffers = torch.empty(n_rows + 1, width, dtype=like.dtype, device=like.device)
+        self._buffers = like.new_empty((n_rows + 1, width)) if buffers is None else buffers
 
     def __call__(self, rows: Tensor) -> list[Tensor]:
         """Returns the order statistics of each column of ``rows`` [n_rows, width], each of shape [width].

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from hauberk.strategies.networks import OrderStatistics
 
-_BUFFER = 1 << 19  # numbers; the slopes of all pairs in so many columns at a time stay in the cache
+_BUFFER = 1 << 20  # numbers; the slopes of all pairs in so many columns at a time stay in the cache
 
 
 class Medians:
@@ -23,12 +23,22 @@ class Medians:
         width: their largest width.
         lower: of two middle values take the lower one, not their mean.
         skip: how many of the smallest values to leave out.
+        buffers: shape [n_rows + 1, width], to share with others that are not called at the same time.
     """
 
-    def __init__(self, n_rows: int, like: Tensor, width: int, *, lower: bool, skip: int = 0) -> None:
+    def __init__(
+        self,
+        n_rows: int,
+        like: Tensor,
+        width: int,
+        *,
+        lower: bool,
+        skip: int = 0,
+        buffers: Tensor | None = None,
+    ) -> None:
         low, high = skip + (n_rows - skip - 1) // 2, skip + (n_rows - skip) // 2
         self._ranks = (low,) if lower or low == high else (low, high)
-        self._statistics = OrderStatistics(n_rows, self._ranks, like, width)
+        self._statistics = OrderStatistics(n_rows, self._ranks, like, width, buffers=buffers)
 
     def __call__(self, rows: Tensor) -> Tensor:
         """Returns the medians of ``rows`` [n_rows, width], shape [width], as a new tensor."""
@@ -44,12 +54,16 @@ class RepeatedMedian:
         like: a tensor of the dtype and device of the columns.
         width: the most columns at a time.
         lower: of two middle values take the lower one, not their mean.
+        buffers: shape [n_rows + 1, width], to share with others that are not called at the same time.
     """
 
-    def __init__(self, n_rows: int, like: Tensor, width: int, *, lower: bool) -> None:
-        self._step = max(1, min(width, _BUFFER // n_rows**2))
+    def __init__(
+        self, n_rows: int, like: Tensor, width: int, *, lower: bool, buffers: Tensor | None = None
+    ) -> None:
+        # No more than twice the size of a slice, so that few columns need little memory.
+        self._step = max(1, min(width, _BUFFER // n_rows**2, 2 * width // n_rows + 1))
         self._inner = Medians(n_rows - 1, like, n_rows * self._step, lower=lower)
-        self._outer = Medians(n_rows, like, width, lower=lower)
+        self._outer = Medians(n_rows, like, width, lower=lower, buffers=buffers)
         self._slopes = like.new_empty((n_rows - 1, n_rows * self._step))
         self._medians = like.new_empty((n_rows, width))
         self._twice = like.new_empty((2 * n_rows, self._step))

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from hauberk.strategies.base import Aggregation, Cohort, Rule, State, TooFewClientsError, within
-from hauberk.strategies.columns import Updates, columns, working
+from hauberk.strategies.columns import Updates, choose, columns, working
 from hauberk.strategies.networks import OrderStatistics
 from hauberk.strategies.repeated_median import Medians, RepeatedMedian, ranks
 
-_SLICE = 1 << 14  # columns
+_SLICE = 1 << 15  # columns, or 1 / 64 of them all where that is less: some ten such slices are held
+_LEAST = 1 << 12
 _HUGE = 1e34  # beyond, slopes and lines are calculated in float64: they may not be finite in float32
 
 
@@ -45,7 +47,7 @@ class ResidualReweighting(Rule):
 
     lam: float = 2.0
     delta: float = 0.1
-    convention: str = "paper"
+    convention: Literal["paper", "official"] = "paper"
 
     def __post_init__(self) -> None:
         within(self, "lam", above=0)
@@ -88,7 +90,7 @@ class ResidualReweighting(Rule):
         for place, rows, fit in fits.slices(updates, by_id):
             slope = slopes[place] if rows.dtype == slopes.dtype else fit.slope(rows)
             weight, line = fit.weigh(rows, slope)
-            kept = torch.where(weight < self.delta, line, rows)
+            kept = choose(weight < self.delta, line, rows)
             update[place] = (shares.to(kept) @ kept).to(update.dtype)
         return Aggregation(update, torch.empty_like(shares).index_copy_(0, by_id, shares), state)
 
@@ -107,10 +109,11 @@ class _Fit:
     def __init__(self, rule: ResidualReweighting, n_clients: int, like: Tensor, width: int) -> None:
         lower = rule.convention == "official"
         place = torch.arange(n_clients, dtype=like.dtype, device=like.device)
-        self._sort = OrderStatistics(n_clients, range(n_clients), like, width)
-        self._slope = RepeatedMedian(n_clients, like, width, lower=lower)
-        self._median = Medians(n_clients, like, width, lower=lower)
-        self._scale = Medians(n_clients, like, width, lower=lower, skip=1)
+        pool = like.new_empty((n_clients + 1, width))
+        self._sort = OrderStatistics(n_clients, range(n_clients), like, width, buffers=pool)
+        self._slope = RepeatedMedian(n_clients, like, width, lower=lower, buffers=pool)
+        self._median = Medians(n_clients, like, width, lower=lower, buffers=pool)
+        self._scale = Medians(n_clients, like, width, lower=lower, skip=1, buffers=pool)
         self._middle = (n_clients - 1) / 2
         self._leverage = float((place - self._middle).square().sum())
         self._n_clients = n_clients
@@ -141,9 +144,10 @@ class _Fits:
 
     def slices(self, updates: Updates, by_id: Tensor) -> Iterator[tuple[slice, Tensor, _Fit]]:
         """Yields (columns, part, fit) with the rows of each part in the order ``by_id``."""
-        width = min(_SLICE, updates.shape[1])
-        for place, part in columns(updates, _SLICE):
-            rows = working(part)[by_id]
+        width = min(_SLICE, max(_LEAST, updates.shape[1] // 64), updates.shape[1])
+        in_order = torch.equal(by_id, torch.arange(len(by_id), device=by_id.device))
+        for place, part in columns(updates, width):
+            rows = working(part) if in_order else working(part)[by_id]
             least, most = rows.aminmax()
             if max(-least, most) > _HUGE:
                 rows = rows.double()

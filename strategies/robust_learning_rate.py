@@ -52,6 +52,6 @@ class RobustLearningRate(Rule):
         n_flipped = 0
         for part, rows in columns(updates):
             flipped = working(rows).sign().sum(dim=0).abs_() < self.threshold
-            update[part] = torch.where(flipped, -update[part], update[part])
+            update[part] *= 1 - 2 * flipped.to(update.dtype)
             n_flipped += int(flipped.sum())
         return Aggregation(update, None, state, {"robust_learning_rate/flipped": n_flipped / len(update)})

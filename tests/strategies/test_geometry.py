@@ -3,7 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hauberk.strategies.columns import Mixture, columns, weighted_sum
+from hauberk.strategies.columns import Mixture, choose, columns, weighted_sum
 from hauberk.strategies.geometry import gram_matrix, squared_distances
 
 
@@ -100,3 +100,21 @@ def test_a_mixture_is_the_product_and_mixtures_compose():
     torch.testing.assert_close(mixed[1], expected[1])
     torch.testing.assert_close(mixed[:, 10:20], expected[:, 10:20])
     torch.testing.assert_close(squared_distances(mixed), exact(expected), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_choice_by_bits_is_a_choice(dtype):
+    rng = torch.Generator().manual_seed(0)
+    yes, no = torch.randn(2, 3, 500, generator=rng, dtype=dtype)
+    yes[0, 0], no[0, 1], no[1, 1] = torch.finfo(dtype).max, -torch.finfo(dtype).max, -0.0
+    mask = torch.rand(3, 500, generator=rng) < 0.5
+    assert torch.equal(choose(mask, yes, no), torch.where(mask, yes, no))
+
+
+def test_a_mixture_of_single_rows_copies_them():
+    updates = torch.randn(4, 9, generator=torch.Generator().manual_seed(0)).bfloat16()
+    chosen = Mixture(updates, torch.eye(4, dtype=torch.float64)[[2, 0, 2]])
+    assert torch.equal(chosen.matrix(), updates[[2, 0, 2]])
+    assert torch.equal(chosen[:, 2:5], updates[[2, 0, 2], 2:5])
+    halved = Mixture(updates, torch.eye(4, dtype=torch.float64)[[2, 0, 2]] / 2)
+    torch.testing.assert_close(halved.matrix(), updates[[2, 0, 2]] / 2)
