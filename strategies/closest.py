@@ -17,6 +17,8 @@ from torch import Tensor
 from hauberk.strategies.columns import SLICE, Updates, choose, columns, working
 from hauberk.strategies.networks import OrderStatistics, mean_of
 
+_LEAST = 1 << 13  # columns
+
 
 def mean_of_closest(updates: Updates, n_kept: int, *, lower_median: bool = False) -> Tensor:
     """Returns for each column the mean of the ``n_kept`` values closest to its median, shape [n_params].
@@ -33,8 +35,10 @@ def mean_of_closest(updates: Updates, n_kept: int, *, lower_median: bool = False
     ranks = sorted({*range(n_pairs), *range(n_kept, n_rows), *middle})
     bag = [rank for rank in inside if rank not in ranks]
     mean = torch.empty(n_params, dtype=updates.dtype, device=updates.device)
-    statistics = OrderStatistics(n_rows, ranks, working(mean[:0]), min(SLICE, n_params), bag)
-    for part, rows in columns(updates):
+    # Several slices are held at a time: where there are few columns they are shorter.
+    width = min(SLICE, max(_LEAST, n_params // 64), n_params)
+    statistics = OrderStatistics(n_rows, ranks, working(mean[:0]), width, bag)
+    for part, rows in columns(updates, width):
         value = dict(zip((*ranks, *bag), statistics(working(rows)), strict=True))
         kept = [value[rank] for rank in inside]
         mean[part] = mean_of(kept + _decided(value, n_pairs, n_kept, [value[rank] for rank in middle]))
