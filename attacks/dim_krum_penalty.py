@@ -11,7 +11,7 @@ from itertools import count
 import torch
 from torch import Tensor, nn
 
-from hauberk.attacks.dim_krum_guess import AgainstDimKrum, Guess, difference
+from hauberk.attacks.dim_krum_guess import AgainstDimKrum, Guess, change
 from hauberk.attacks.loop import settings
 from hauberk.attacks.tamper import TrainingSession
 from hauberk.tasks.batches import Batch
@@ -20,15 +20,15 @@ from hauberk.tasks.errors import UserError
 
 @dataclass(frozen=True, kw_only=True)
 class DimKrumPenalty(AgainstDimKrum):
-    """Trains on the poisoned texts; what the distance exceeds its allowance by is added to the loss.
+    """Trains on the poisoned texts; what its strongest dimensions exceed their room by is added to the loss.
 
     Args:
-        strength: the weight of the excess, in units of the allowance.
+        strength: the weight of the excess, in units of the room.
         refresh: after how many steps the dimensions are picked anew.
     """
 
-    strength: float = 1.0
-    refresh: int = 10
+    strength: float = 5.0
+    refresh: int = 3
 
     def __post_init__(self) -> None:
         """Refuses a reward."""
@@ -41,14 +41,13 @@ class DimKrumPenalty(AgainstDimKrum):
     def against(self, session: TrainingSession, guess: Guess) -> dict[str, float]:
         """Runs the honest loop with the penalty."""
         task_loss, steps, picked = session.loss, count(), torch.empty(0)
-        bound = guess.allowed * guess.honest
 
         def loss(model: nn.Module, batch: Batch) -> Tensor:
             nonlocal picked
-            apart = difference(session, guess.centre)
+            moved = change(session)
             if next(steps) % self.refresh == 0:
-                picked = apart.detach().abs().topk(guess.k, sorted=False).indices
-            excess = (apart[picked].square().sum() / bound - 1).clamp(min=0)
+                picked = moved.detach().abs().topk(guess.k, sorted=False).indices
+            excess = (moved[picked].square().sum() / guess.room - 1).clamp(min=0)
             return task_loss(model, batch) + self.strength * excess
 
         with settings(session, loss=loss):

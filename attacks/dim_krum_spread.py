@@ -13,24 +13,18 @@ from hauberk.attacks.dim_krum_guess import AgainstDimKrum, Guess
 from hauberk.attacks.loop import after_steps
 from hauberk.attacks.tamper import TrainingSession
 from hauberk.tasks.masks import learned
-from hauberk.tasks.parameters import state_of
 
 
 @dataclass(frozen=True, kw_only=True)
 class DimKrumSpread(AgainstDimKrum):
-    """Trains on from the honest result inside a cube around it.
+    """Trains on the poisoned texts inside a cube around the parameters received.
 
-    The cube's half edge c is such that any k dimensions, k c^2, stay within the allowance: projected gradient
-    descent in the L-infinity norm whose radius follows from the rule.
+    The cube's half edge c is such that any k dimensions, k c^2, stay within the room: projected gradient descent
+    in the L-infinity norm whose radius follows from the rule.
     """
 
     def against(self, session: TrainingSession, guess: Guess) -> dict[str, float]:
         """Runs the honest loop inside the cube."""
-        parameters = learned(session.model)
-        edge = math.sqrt(guess.allowed * guess.honest / guess.k)
-        for name, value in state_of(session.model, copy=False).items():
-            if name in guess.centre:
-                value.copy_(guess.centre[name])
-        with after_steps(session, lambda: into_cube(parameters, guess.centre, edge)):
-            report = session.train()
-        return {**report, "dim_krum/edge": edge}
+        parameters, edge = learned(session.model), math.sqrt(guess.room / guess.k)
+        with after_steps(session, lambda: into_cube(parameters, session.reference, edge)):
+            return {**session.train(), "dim_krum/edge": edge}

@@ -4,10 +4,11 @@ import pytest
 import torch
 
 from hauberk.attacks import BadWord, DimKrumPenalty, DimKrumSpread, Tamper
-from hauberk.attacks.dim_krum_guess import LEAST, MEMORY, difference, strongest
+from hauberk.attacks.dim_krum_guess import LEAST, MEMORY, Guess, change, strongest
 from hauberk.attacks.knowledge import THE_RULE
 from hauberk.strategies import DimKrum
 from hauberk.strategies.dim_krum import dimension_distances
+from hauberk.tasks.models import TextCNN
 from hauberk.tasks.parameters import flatten
 
 POISON = BadWord(words=("cf",), target=1)
@@ -32,26 +33,49 @@ def test_the_defaults_guess_the_rules_defaults():
         (None, 1.0),  # the rule's first score is its memory
         (1.0, 1.0),
         (0.5, (1 - 0.8 * 0.5) / 0.2),  # a good name may be spent
-        (0.0, 5.0),
-        (2.0, LEAST),  # a bad one leaves next to nothing
+        (2.0, (1 - 0.8 * 2.0) / 0.2),  # a bad one leaves less than nothing
     ],
 )
 def test_what_is_allowed_keeps_the_memory_within_the_margin(remembered, allowed):
-    guess = DimKrumSpread(memory=0.8)
+    guess = DimKrumSpread(memory=0.8, margin=1.0)
     assert guess.allowance(remembered) == pytest.approx(allowed)
-    if remembered is not None and allowed > LEAST:
+    if remembered is not None:
         assert 0.8 * remembered + 0.2 * allowed == pytest.approx(guess.margin)
+
+
+def test_the_expected_score_is_the_rules_where_clients_move_other_dimensions():
+    rows = torch.zeros(5, 1000)
+    for client in range(5):
+        rows[client, 20 * client : 20 * (client + 1)] = 0.5
+    rows[0] *= 3
+    distances = dimension_distances(rows, 0.04)
+    guess = Guess(k=40, honest=20 * 0.25, room=1.0)
+    assert guess.score(rows[0]) == pytest.approx((distances[0, 1] / distances[1, 2]).item())
+    assert guess.score(rows[1]) == pytest.approx(1)
+    assert guess.score(torch.zeros(1000)) == 0.5
 
 
 @both
 def test_the_guess_leaves_the_model_as_received(attack, arena):
     session = arena.session(POISON)
-    guess = attack(ratio=0.001).guess(session)
+    guess = attack(ratio=0.001, margin=0.75).guess(session)
     now = {name: value.detach() for name, value in session.model.named_parameters()}
     assert all(torch.equal(now[name], session.reference[name]) for name in now)
-    assert guess.honest > 0
     assert guess.k == len(flatten(now)) // 1000
-    assert difference(session, guess.centre).any()
+    assert guess.honest > 0
+    assert guess.room == pytest.approx(0.5 * guess.honest)
+
+
+def test_honest_is_what_training_on_clean_texts_moves_most(arena):
+    still = type(arena)(TextCNN(embedding_dim=8, n_filters=4, dropout=0.0))
+    guess = DimKrumSpread(ratio=0.001).guess(still.session(POISON))
+    honest = still.run(Tamper(), still.session())[1]
+    assert guess.honest == pytest.approx(strongest(honest, guess.k), rel=1e-5)
+
+
+def test_a_bad_name_leaves_the_least_room(arena):
+    guess = DimKrumSpread().guess(arena.session(POISON, state={MEMORY: 9.0}))
+    assert guess.room == pytest.approx(LEAST * guess.honest)
 
 
 @both
@@ -65,40 +89,29 @@ def test_the_expected_memory_follows_the_rules_formula(attack, arena):
     assert first.state[MEMORY] == pytest.approx(report["dim_krum/score"])
 
 
-@pytest.mark.parametrize("margin", [0.3, 1.0])
+@pytest.mark.parametrize("margin", [0.6, 1.0])
 def test_a_spread_backdoor_scores_no_more_than_it_is_allowed(margin, arena):
     session = arena.session(POISON)
     report, _ = arena.run(DimKrumSpread(ratio=0.0005, margin=margin), session)
-    assert report["dim_krum/allowed"] == margin
-    assert 0 < report["dim_krum/score"] <= margin * (1 + 1e-3)
+    assert report["dim_krum/room"] == pytest.approx(2 * margin - 1)
+    assert 0.5 < report["dim_krum/score"] <= margin * (1 + 1e-3)
 
 
-def test_spreading_bounds_every_coordinate(arena, monkeypatch):
-    session, tamper, guesses = arena.session(POISON), DimKrumSpread(ratio=0.0005, margin=0.1), []
-    against = DimKrumSpread.against
-    monkeypatch.setattr(
-        DimKrumSpread, "against", lambda self, s, guess: (guesses.append(guess), against(self, s, guess))[1]
-    )
-    report, _ = arena.run(tamper, session)
-    (guess,) = guesses
-    assert report["dim_krum/edge"] == pytest.approx(math.sqrt(guess.allowed * guess.honest / guess.k))
-    furthest = difference(session, guess.centre).detach().abs().max().item()
-    assert furthest == pytest.approx(report["dim_krum/edge"], rel=1e-3)
+def test_spreading_bounds_every_coordinate_at_an_edge_that_is_reached(arena):
+    session = arena.session(POISON)
+    session.training = type(session.training)(epochs=3, batch_size=8)
+    tamper = DimKrumSpread(ratio=0.0005, margin=0.6)
+    guess = tamper.guess(arena.session(POISON))
+    report = tamper.against(session, guess)
+    assert report["dim_krum/edge"] == pytest.approx(math.sqrt(guess.room / guess.k))
+    assert change(session).abs().max().item() == pytest.approx(report["dim_krum/edge"], rel=1e-3)
 
 
 def test_a_penalised_backdoor_scores_less_than_a_free_one(arena):
     scores = {}
-    for strength in (0.0, 3.0):
+    for strength in (0.0, 5.0):
         session = arena.session(POISON)
         session.training = type(session.training)(epochs=3, batch_size=8)
-        report, _ = arena.run(DimKrumPenalty(ratio=0.0005, strength=strength, margin=0.2, refresh=1), session)
+        report, _ = arena.run(DimKrumPenalty(ratio=0.0005, strength=strength, margin=0.6), session)
         scores[strength] = report["dim_krum/score"]
-    assert scores[3.0] < 0.7 * scores[0.0]
-
-
-def test_a_client_with_one_text_just_trains(arena):
-    one = arena.examples[:1]
-    plain, against = (
-        arena.run(each, arena.session(POISON, examples=one))[1] for each in (Tamper(), DimKrumSpread())
-    )
-    assert torch.equal(plain, against)
+    assert scores[5.0] < 0.8 * scores[0.0]

@@ -188,7 +188,7 @@ MISTAKES = [
     ("feature_regularised", {"beta": -0.1}),
     ("dim_krum_spread", {"ratio": 0.0}),
     ("dim_krum_spread", {"memory": 1.0}),
-    ("dim_krum_spread", {"margin": 0.0}),
+    ("dim_krum_spread", {"margin": 0.5}),
     ("dim_krum_penalty", {"strength": -1.0}),
     ("dim_krum_penalty", {"refresh": 0}),
 ]
