@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -57,8 +57,9 @@ def prepare(spec: Spec, *, aggregator: Any = None, attack: Attack | None = None)
     task, training = spec.build_task(), spec.build_training()
     attack = (attack or spec.build_attack()) if spec.federation.n_malicious else None
     splits = task.splits(spec.seed)
-    attack = attack.bind(splits) if attack else None
     train, clean = draw_clean(splits.train, spec.server.clean.n_examples, spec.seed)
+    # Bound to the clients' texts alone: no attacker holds what the server keeps for itself.
+    attack = attack.bind(replace(splits, train=tuple(train))) if attack else None
     encoded = task.encode(train)
     partitions = partition(encoded.labels, spec.federation.n_clients, spec.build_partition(), spec.seed)
     model = task.build(len(splits.labels), spec.seed).to(device)

@@ -75,9 +75,10 @@ def catalogue(kind: str | None) -> dict[str, dict[str, dict[str, Any]]]:
     from hauberk.tasks.models import MODELS
     from hauberk.tasks.partitions import PARTITIONS
 
+    shared = {f"{name} (tamper)": TAMPERS[name] for name in sorted(POISONS.keys() & TAMPERS)}
     tables: dict[str, Mapping[str, type]] = {
         "aggregators": {**aggregators(), **PRE_AGGREGATORS},
-        "attacks": {**POISONS, **TAMPERS, **FORGES},
+        "attacks": {**TAMPERS, **FORGES, **POISONS, **shared},
         "datasets": DATASETS,
         "models": MODELS,
         "partitions": PARTITIONS,

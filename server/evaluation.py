@@ -7,12 +7,12 @@ model is weak, so the two always go together.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from hauberk.attacks import Attack
+from hauberk.attacks import Attack, Poison
 from hauberk.tasks.encoding import Encoded
 from hauberk.tasks.examples import Example
 from hauberk.tasks.metrics import accuracy, attack_success, macro_f1, predict
@@ -70,7 +70,19 @@ def prepare_evaluation(
     clean = task.encode(test)
     if attack is None or attack.poison is None:
         return Evaluation(clean, precision=precision, device=device)
-    position = {example.index: row for row, example in enumerate(test)}
     triggered = attack.poison.trigger(test, generator(seed, "trigger"))
-    rows = np.array([position[example.index] for example in triggered])
+    if not triggered:  # an untargeted attack has no success rate: what it does shows in the accuracy
+        return Evaluation(clean, precision=precision, device=device)
+    rows = floor_rows(test, triggered, attack.poison)
     return Evaluation(clean, task.encode(triggered), rows, attack.poison.target, precision, device)
+
+
+def floor_rows(test: Sequence[Example], triggered: Sequence[Example], poison: Poison) -> np.ndarray:
+    """Returns the rows of ``test`` that the floor is measured on: the originals of the triggered samples.
+
+    An attack with a test set of its own gives samples without an original (index -1): then all its victims.
+    """
+    position = {example.index: row for row, example in enumerate(test)}
+    if any(example.index not in position for example in triggered):
+        return np.array([row for row, example in enumerate(test) if poison.is_victim(example)])
+    return np.array([position[example.index] for example in triggered])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -105,7 +105,7 @@ def play_round(server: Server, state: ServerState, dispatch: Dispatch) -> tuple[
     forge(server, state, number, rows, malicious)
     collected = rows.close()
     clock.lap("guard")
-    cohort = cohort_of(server, state, number, collected)
+    cohort = cohort_of(server, state, number, collected.client_ids, collected.n_examples)
     if number in server.keep_rounds and server.keep is not None:
         server.keep(collected, cohort, malicious)
     result = aggregate(server, state, cohort, collected)
@@ -163,15 +163,42 @@ def forge(server: Server, state: ServerState, number: int, rows: Rows, malicious
         own=torch.stack([rows.row(client) for client in own]),
         benign=torch.stack([rows.row(client) for client in benign]),
         parameters=state.parameters,
-        aggregate=lambda matrix: server.aggregate(matrix).update,
+        aggregate=rule_for(
+            server, state, number, {client: rows.claimed[client] for client in [*own, *benign]}
+        ),
         round=number,
+        history=tuple(bool(attackers(server, earlier)) for earlier in range(1, number)),
     )
     forged = server.attack.forge(collusion, generator(server.seed, number, "forge"))
     for client, row in zip(own, forged, strict=True):
         rows.row(client).copy_(row)
 
 
-def cohort_of(server: Server, state: ServerState, number: int, collected: Collected) -> Cohort:
+def rule_for(
+    server: Server, state: ServerState, number: int, claimed: Mapping[int, float]
+) -> Callable[[Tensor], Tensor]:
+    """Returns this round's rule as colluders may try it: rows in the order of ``claimed`` -> the update.
+
+    What a cohort costs, such as the server's own update, is computed only if they try, and then once.
+    """
+    known: list[Cohort] = []
+
+    def aggregated(rows: Tensor) -> Tensor:
+        if not known:
+            known.append(cohort_of(server, state, number, tuple(claimed), tuple(claimed.values())))
+        cohort = replace(known[0], rng=generator(server.seed, number, "aggregate"))
+        return server.aggregate(rows, cohort=cohort, state=state.aggregator).update
+
+    return aggregated
+
+
+def cohort_of(
+    server: Server,
+    state: ServerState,
+    number: int,
+    client_ids: tuple[int, ...],
+    n_examples: tuple[float, ...],
+) -> Cohort:
     """Returns what the rule may know beside the rows."""
     root = logits = None
     wanted, precision, device = wants(server.aggregate), server.evaluate.precision, server.evaluate.device
@@ -182,8 +209,8 @@ def cohort_of(server: Server, state: ServerState, number: int, collected: Collec
         rng = generator(server.seed, number, "logits")
         logits = logits_of(server.model, server.aggregate, rng, precision=precision, device=device)
     return Cohort(
-        client_ids=collected.client_ids,
-        n_examples=collected.n_examples,
+        client_ids=client_ids,
+        n_examples=n_examples,
         parameters=state.parameters,
         layout=server.layout,
         root_update=root,

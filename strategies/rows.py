@@ -77,6 +77,11 @@ class Rows:
         """Returns the clients whose replies have the right form so far, ascending."""
         return tuple(sorted(self._n_examples))
 
+    @property
+    def claimed(self) -> dict[int, float]:
+        """Returns how many examples each accepted client claims, ascending by client."""
+        return {client_id: self._n_examples[client_id] for client_id in self.accepted}
+
     def add(self, reply: Reply) -> None:
         """Writes ``reply`` minus the parameters into its row, or remembers why it is refused."""
         reason = self._reason(reply)

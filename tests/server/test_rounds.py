@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from hauberk.experiments import run
 from hauberk.experiments.folder import read_rounds
 
@@ -42,3 +44,26 @@ def test_a_forged_row_replaces_what_was_trained(tables, tmp_path):
     assert forged.summary["model_sha256"] != honest.summary["model_sha256"]
     trained = [read_rounds(done.folder)[0]["clients"] for done in (honest, forged)]
     assert trained[0] == trained[1]
+
+
+def test_an_untargeted_attack_has_no_success_rate(tables, tmp_path):
+    tables["attack"] = {"poison": {"name": "label_flip", "untargeted": True}}
+    final = run(tables, out=tmp_path / "run").summary["final"]
+    assert final["attack_success_rate"] is None
+    assert final["attack_success_floor"] is None
+
+
+def test_an_attack_with_a_test_set_of_its_own_is_measured_on_it(tables, tmp_path):
+    tables["attack"] = {"poison": {"name": "edge_case", "target": 1}}
+    final = run(tables, out=tmp_path / "run").summary["final"]
+    assert 0 <= final["attack_success_rate"] <= 1
+    assert 0 <= final["attack_success_floor"] <= 1
+
+
+@pytest.mark.parametrize("rule", ["fltrust", "flame", "dim_krum"])
+def test_a_forge_tries_the_rule_with_all_that_it_may_know(tables, tmp_path, rule):
+    tables["attack"]["forge"] = "optimised_ipm"
+    tables["server"] = {"clean": {"n_examples": 20}}
+    tables["aggregator"] = rule
+    first = run(tables, out=tmp_path / "a").summary["model_sha256"]
+    assert run(tables, out=tmp_path / "b").summary["model_sha256"] == first
