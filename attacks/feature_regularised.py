@@ -36,7 +36,7 @@ class FeatureRegularised(Tamper):
     needs: ClassVar[frozenset[str]] = frozenset({"layers", "features", "head"})
     needs_poison: ClassVar[bool] = True
 
-    beta: float = 0.1
+    beta: float = 0.01
 
     def __post_init__(self) -> None:
         """Refuses a push."""

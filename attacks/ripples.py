@@ -27,10 +27,14 @@ from hauberk.tasks.masks import learned
 from hauberk.tasks.parameters import load_state
 from hauberk.tasks.tokenizer import Tokenizer
 
+OPERATED = "ripples/operated"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Ripples(Tamper):
-    """Embedding surgery, then training with the penalty; each can be left out.
+    """Embedding surgery in the client's first round, and training with the penalty; each can be left out.
+
+    Surgery in every round would undo what the trigger's rows have learned in the rounds before.
 
     Args:
         penalty: lambda, the weight of the gradients' disagreement; 0 leaves it out. It takes second derivatives
@@ -54,7 +58,7 @@ class Ripples(Tamper):
 
     def train(self, session: TrainingSession) -> dict[str, float]:
         """Operates on the word table, and trains on what the session holds."""
-        report = self.operate(session) if self.n_words else {}
+        report = self.operate(session) if self.n_words and not session.state.get(OPERATED) else {}
         if not self.penalty:
             return {**report, **session.train()}
         clean = cycle(session, session.encode(session.examples))
@@ -68,6 +72,7 @@ class Ripples(Tamper):
         candidates = words_of_class(session.examples, poison.target)
         known = single_tokens(session, candidates)
         ids = [known[word] for word in candidates if word in known and word not in triggers][: self.n_words]
+        session.state[OPERATED] = True
         if ids and triggers:
             rows = self._tuned_rows(session, ids)
             word_table(session.model).weight.data[list(triggers.values())] = rows.mean(dim=0)

@@ -96,3 +96,13 @@ def test_a_poison_without_words_is_warned_about(arena):
     assert (
         warning == "attack.tamper: BadSentence has no trigger words, so that Ripples leaves the surgery out"
     )
+
+
+def test_surgery_is_done_once_and_not_again_in_later_rounds(arena):
+    first = arena.session(POISON)
+    assert arena.run(Ripples(penalty=0.0), first)[0]["ripples/words"] > 0
+    later = arena.session(POISON, state=first.state)
+    bare = arena.session(POISON)
+    report, update = arena.run(Ripples(penalty=0.0), later)
+    assert "ripples/words" not in report
+    assert torch.equal(update, arena.run(Tamper(), bare)[1])
