@@ -1,9 +1,28 @@
 """Client plugins by name: a new one is one file, one line here, and one test."""
 
+from hauberk.clients.plugins.asam import Asam
 from hauberk.clients.plugins.base import Plugin, check_plugins, step_of
 from hauberk.clients.plugins.fedprox import FedProx
+from hauberk.clients.plugins.ga_sam import GaSam
 from hauberk.clients.plugins.gradient_clip import GradientClip
+from hauberk.clients.plugins.sam import Sam
 
-PLUGINS: dict[str, type[Plugin]] = {"fedprox": FedProx, "gradient_clip": GradientClip}
+PLUGINS: dict[str, type[Plugin]] = {
+    "fedprox": FedProx,
+    "gradient_clip": GradientClip,
+    "sam": Sam,
+    "asam": Asam,
+    "ga_sam": GaSam,
+}
 
-__all__ = ["PLUGINS", "FedProx", "GradientClip", "Plugin", "check_plugins", "step_of"]
+__all__ = [
+    "PLUGINS",
+    "Asam",
+    "FedProx",
+    "GaSam",
+    "GradientClip",
+    "Plugin",
+    "Sam",
+    "check_plugins",
+    "step_of",
+]

@@ -1,0 +1,97 @@
+"""What the sharpness-aware plugins share: a step uphill, the gradient there, and the way back.
+
+Source of the arithmetic: the reference code of Kwon et al. (ICML 2021), where both SAM and ASAM are
+eps = rho T^2 g / ||T g||_2 with one norm over all parameters, and T = 1 for SAM.
+
+Every pass is a whole closure, and so runs the other plugins' ``gradients``, too. The uphill gradient is what
+they make of it: a clipped one points the same way, so that only the reported norms gain entries; FedProx's pull
+belongs to the function whose sharpness counts; Child-Tuning's mask also limits where the weights are moved
+to; differential privacy spends its budget on every pass. Every pass draws its own dropout, as in that code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from hauberk.clients.plugins.base import Closure, Plugin
+from hauberk.tasks.errors import UserError
+
+if TYPE_CHECKING:
+    from hauberk.clients.session import Session
+
+TINY = 1e-16  # added to a norm, as in that code: without a gradient nothing moves
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ascent(Plugin):
+    """Takes the optimiser's step with the gradient of a point uphill; the loss reported is that of the start.
+
+    It needs the whole embedding table: a sum over other rows, were it of zeros, rounds differently.
+
+    Args:
+        rho: how far uphill, measured as the plugin measures, above 0.
+    """
+
+    owns_step: ClassVar[bool] = True
+
+    rho: float = 0.05
+
+    def __post_init__(self) -> None:
+        """Refuses to stay where it is or to go downhill."""
+        if not self.rho > 0:
+            raise UserError(f"rho: must be above 0, got {self.rho!r}")
+
+    def scales(self, session: Session, parameters: Mapping[str, nn.Parameter]) -> Mapping[str, Tensor]:
+        """Returns T by name, shaped as the parameter or scalar; a parameter that is left out has T = 1."""
+        return {}
+
+    def n_climbs(self) -> int:
+        """Returns in how many equal steps it goes uphill, each along the gradient where it stands."""
+        return 1
+
+    def step(self, session: Session, closure: Closure) -> Tensor:
+        """Goes uphill, takes the gradient there, goes back to the very same bits, and steps."""
+        loss = closure()
+        parameters = with_gradient(session.model)
+        scales = self.scales(session, parameters)
+        with returning(parameters):
+            for _ in range(self.n_climbs()):
+                climb(parameters, scales, self.rho / self.n_climbs())
+                closure()
+        session.optimizer.step()
+        return loss
+
+
+def with_gradient(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Returns the parameters that have a gradient, by name."""
+    return {name: parameter for name, parameter in model.named_parameters() if parameter.grad is not None}
+
+
+@torch.no_grad()
+def climb(parameters: Mapping[str, nn.Parameter], scales: Mapping[str, Tensor], length: float) -> None:
+    """Adds ``length`` T^2 g / ||T g||_2 to the parameters, g being their gradients; the norm is one for all."""
+    ways: dict[str, Tensor] = {}
+    for name, parameter in parameters.items():
+        if parameter.grad is not None:
+            ways[name] = parameter.grad * scales[name] if name in scales else parameter.grad
+    factor = length / (torch.stack([way.norm() for way in ways.values()]).norm() + TINY)
+    for name, way in ways.items():
+        parameters[name].add_((way * scales[name] if name in scales else way) * factor)
+
+
+@contextmanager
+def returning(parameters: Mapping[str, nn.Parameter]) -> Iterator[None]:
+    """Gives the parameters their values back after its block, from a copy: a sum that is undone rounds."""
+    kept = {name: parameter.detach().clone() for name, parameter in parameters.items()}
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for name, parameter in parameters.items():
+                parameter.copy_(kept[name])
