@@ -8,21 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from functools import cache
-from pathlib import Path
 
 import torch
 
-from hauberk.tasks.datasets import DATASETS
+from hauberk.tasks.corpora import EMBEDDED, embedded_texts, file_text
 from hauberk.tasks.errors import UserError
 
-EMBEDDED = ("bbc_news", "tweet_sentiment")
+KEY = "attack.tamper.corpus"
 
 
 def sentences_for(corpus: str | None, own: Collection[str]) -> tuple[str, ...]:
     """Returns the sentences of the file ``corpus``; ``None`` for an embedded data set that holds none of ``own``."""
     if corpus is not None:
         return file_sentences(corpus)
-    foreign = (name for name in EMBEDDED if not set(own) & set(_embedded(name)))
+    foreign = (name for name in EMBEDDED if not set(own) & set(embedded_texts(name)))
     return embedded_sentences(next(foreign, EMBEDDED[0]))
 
 
@@ -33,12 +32,8 @@ def file_sentences(path: str) -> tuple[str, ...]:
     Raises:
         UserError: if it cannot be read or holds none.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise UserError(f"attack.tamper.corpus: cannot read '{path}': {error.strerror}") from error
-    if not (found := split_sentences(text)):
-        raise UserError(f"attack.tamper.corpus: '{path}' holds no sentence")
+    if not (found := split_sentences(file_text(path, KEY))):
+        raise UserError(f"{KEY}: '{path}' holds no sentence")
     return found
 
 
@@ -69,9 +64,4 @@ def replace_words(words: Sequence[str], triggers: Sequence[str], rng: torch.Gene
 @cache
 def embedded_sentences(name: str) -> tuple[str, ...]:
     """Returns the sentences of an embedded data set's training texts, in order."""
-    return tuple(sentence for text in _embedded(name) for sentence in split_sentences(text))
-
-
-@cache
-def _embedded(name: str) -> tuple[str, ...]:
-    return tuple(example.text for example in DATASETS[name]().load().train)
+    return tuple(sentence for text in embedded_texts(name) for sentence in split_sentences(text))

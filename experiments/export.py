@@ -46,7 +46,8 @@ def load_model(run: Path) -> tuple[Spec, dict[str, Any], nn.Module]:
     """Returns a finished run's spec, its summary and its model in eval mode."""
     tables, summary = read_run(run)
     spec = specs.parse(tables, where=f"{run / 'spec.toml'}: ")
-    state = checkpoint.load(run / "checkpoint", summary["spec_hash"])
+    folder = checkpoint.REPAIRED if "before_repairs" in summary else "checkpoint"
+    state = checkpoint.load(run / folder, summary["spec_hash"])
     if state is None:
         raise UserError(f"{run}: its checkpoint folder is empty, so there is no model to take out")
     model = spec.build_task().build(len(summary["labels"]), spec.seed)

@@ -11,6 +11,8 @@ from hauberk.attacks import Attack
 from hauberk.clients.client import Worker
 from hauberk.experiments.spec import Spec
 from hauberk.server.evaluation import prepare_evaluation
+from hauberk.server.repairs import Context
+from hauberk.server.repairs.apply import Repairs
 from hauberk.server.rounds import Server
 from hauberk.server.state import ServerState
 from hauberk.strategies.rows import layout_of
@@ -64,18 +66,25 @@ def prepare(spec: Spec, *, aggregator: Any = None, attack: Attack | None = None)
     partitions = partition(encoded.labels, spec.federation.n_clients, spec.build_partition(), spec.seed)
     model = task.build(len(splits.labels), spec.seed).to(device)
     warnings = _warnings(spec, attack, splits, task, model)
+    start = ServerState(0, flatten(state_of(model)).cpu())
+    layout = layout_of(state_of(model))
+    context = Context(
+        model=model, layout=layout, reference=start.parameters, clean=tuple(clean), encode=task.encode,
+        tokenizer=task.model.tokenizer(), training=training, rng=generator(spec.seed, "repairs"), device=device,
+    )  # fmt: skip
     server = Server(
         aggregate=aggregator or spec.build_aggregator(),
         training=training,
         evaluate=prepare_evaluation(task, splits.test, attack, spec.seed, training.precision, device),
         model=model,
-        layout=layout_of(state_of(model)),
+        layout=layout,
         seed=spec.seed,
         n_clients=spec.federation.n_clients,
         cohort_size=spec.federation.cohort_size,
         attack=attack,
         n_malicious=spec.federation.n_malicious if attack else 0,
         clean=task.encode(clean) if clean else None,
+        repairs=Repairs(context=context, seed=spec.seed, steps=spec.build_repairs()),
         keep_rounds=frozenset(spec.server.keep_updates),
     )
     worker = {
@@ -83,7 +92,6 @@ def prepare(spec: Spec, *, aggregator: Any = None, attack: Attack | None = None)
         "encoded": encoded, "partitions": partitions, "attack": attack,
         "n_malicious": server.n_malicious, "threads": spec.engine.threads_per_client, "device": device,
     }  # fmt: skip
-    start = ServerState(0, flatten(state_of(model)).cpu())
     return Prepared(spec, server, start, splits.labels, worker, warnings)
 
 

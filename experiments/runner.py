@@ -23,9 +23,11 @@ from hauberk.experiments.plots import draw_curves
 from hauberk.experiments.prepare import Prepared, prepare
 from hauberk.experiments.screen import Quiet, Screen
 from hauberk.experiments.spec import Spec
+from hauberk.server import checkpoint
 from hauberk.server.kept import keep
 from hauberk.server.rounds import Record, RoundFailed
 from hauberk.server.state import ServerState, model_sha256
+from hauberk.tasks.parameters import load_state
 
 
 @dataclass(frozen=True)
@@ -83,8 +85,13 @@ def run(
 
 
 def conclude(prepared: Prepared, last: ServerState, folder: RunFolder) -> Result:
-    """Draws the curves and writes the summary: from here on the run is finished."""
+    """Repairs the last model, looks at its inputs and writes the summary: from here on the run is finished."""
     summary = summarise(prepared, last, folder)
+    final = last
+    if prepared.server.repairs.at_end:
+        final, changes = repaired(prepared, last, summary)
+        summary |= changes
+        checkpoint.save(folder.path / checkpoint.REPAIRED, final, folder.spec_hash)
     draw_curves(
         folder.path / "curves.png", folder.rounds(), f"{prepared.spec.name}: {prepared.spec.aggregator.name}"
     )
@@ -111,6 +118,22 @@ def summarise(prepared: Prepared, last: ServerState, folder: RunFolder) -> dict[
         "seconds": round(sum(line["wall"] for line in rounds), 2),
         "versions": versions(),
     }
+
+
+def repaired(
+    prepared: Prepared, last: ServerState, summary: Mapping[str, Any]
+) -> tuple[ServerState, dict[str, Any]]:
+    """Returns the state after the repairs that run at the end, and what they change in the summary."""
+    server = prepared.server
+    parameters, reports = server.repairs.finally_(last.parameters, last.round)
+    load_state(server.model, parameters)
+    changes = {
+        "model_sha256": model_sha256(parameters, server.layout),
+        "final": server.evaluate(server.model),
+        "repairs": reports,
+        "before_repairs": {key: summary[key] for key in ("model_sha256", "final")},
+    }
+    return replace(last, parameters=parameters), changes
 
 
 def versions() -> dict[str, str]:

@@ -12,6 +12,8 @@ from hauberk.clients.optimizers import OPTIMIZERS
 from hauberk.clients.plugins import PLUGINS
 from hauberk.experiments.components import Component, normalise, table_of
 from hauberk.experiments.registry import aggregators
+from hauberk.server.detectors import DETECTORS
+from hauberk.server.repairs import REPAIRS
 from hauberk.strategies import PRE_AGGREGATORS
 from hauberk.tasks import TASKS
 from hauberk.tasks.datasets import DATASETS
@@ -140,3 +142,7 @@ class EngineSection(Section):
     workers: int | None = Field(None, ge=1)
     threads_per_client: int = Field(1, ge=1)
     client_timeout_s: float = Field(600, gt=0)
+
+
+Repairs = Annotated[list[Component], BeforeValidator(named_list(REPAIRS))]
+Detectors = Annotated[list[Component], BeforeValidator(named_list(DETECTORS))]

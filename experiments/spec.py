@@ -22,13 +22,18 @@ from hauberk.experiments.registry import aggregators
 from hauberk.experiments.sections import (
     AggregatorSection,
     AttackSection,
+    Detectors,
     EngineSection,
     FederationSection,
+    Repairs,
     Section,
     ServerSection,
     TaskSection,
     TrainingSection,
 )
+from hauberk.server.detectors import DETECTORS, Detector
+from hauberk.server.repairs import REPAIRS, Repair
+from hauberk.server.repairs.apply import numbered
 from hauberk.strategies import PRE_AGGREGATORS, chain
 from hauberk.strategies.base import check, needs_of
 from hauberk.tasks import TASKS
@@ -57,11 +62,15 @@ class Spec(Section):
     attack: AttackSection | None = None
     aggregator: AggregatorSection
     server: ServerSection = ServerSection()
+    repairs: Repairs = []
+    detectors: Detectors = []
     engine: EngineSection = EngineSection()
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Spec:
-        problems = [problem for look in (self._rule, self._plugins, self._attack) for problem in look()]
+        problems = [
+            problem for look in (self._rule, self._plugins, self._attack, self._clean) for problem in look()
+        ]
         if problems:
             raise ValueError("\n".join(problems))
         return self
@@ -94,6 +103,16 @@ class Spec(Section):
         except ValueError as error:
             return [str(error)]
         return []
+
+    def _clean(self) -> list[str]:
+        if self.server.clean.n_examples:
+            return []
+        wanting = [f"repairs: {r['name']}" for r in self.repairs if REPAIRS[r["name"]].needs_clean]
+        wanting += [f"detectors: {detector['name']}" for detector in self.detectors]
+        return [
+            f"{who} needs clean data of the server's own, server.clean.n_examples >= 1, got 0"
+            for who in wanting
+        ]
 
     @property
     def provided(self) -> frozenset[str]:
@@ -139,6 +158,14 @@ class Spec(Section):
         built = {kind: build(part, tables[kind]) for kind, part in parts.items() if part is not None}
         schedule = build(self.attack.schedule, SCHEDULES)
         return Attack(**built, keep_plugins=self.attack.keep_plugins, schedule=schedule)
+
+    def build_repairs(self) -> dict[str, Repair]:
+        """Returns what is done to the aggregated model, in order and by name."""
+        return numbered((one["name"], build(one, REPAIRS)) for one in self.repairs)
+
+    def build_detectors(self) -> dict[str, Detector]:
+        """Returns what looks for triggers in the texts that reach the final model, by name."""
+        return {one["name"]: build(one, DETECTORS) for one in self.detectors}
 
     def build_aggregator(self) -> Any:
         """Returns the rule, behind its pre-aggregators where there are any."""

@@ -21,6 +21,7 @@ from hauberk.tasks.errors import UserError
 from hauberk.tasks.trees import put_tensors, take_tensors
 
 FORMAT = 1
+REPAIRED = "repaired"  # the folder, beside "checkpoint", of the model after the repairs at the end
 KEPT = 2
 
 

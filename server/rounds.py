@@ -15,6 +15,7 @@ from hauberk.clients.client import ClientReply, Instruction
 from hauberk.clients.training import Training
 from hauberk.server.behaviour import logits_of
 from hauberk.server.evaluation import Evaluation, Metrics
+from hauberk.server.repairs.apply import Repairs, Reports
 from hauberk.server.root import root_update
 from hauberk.server.state import ServerState
 from hauberk.strategies import theory
@@ -48,6 +49,7 @@ class Server:
 
     Attributes:
         aggregate: the rule.
+        repairs: what is done to the aggregated model.
         model: the one instance that evaluates; its parameters are overwritten.
         layout: name, shape and slice of each tensor in the parameter vector.
         clean: the server's own examples, where it has any.
@@ -57,6 +59,7 @@ class Server:
     aggregate: Any
     training: Training
     evaluate: Evaluation
+    repairs: Repairs
     model: TextModel
     layout: Layout
     seed: int
@@ -82,6 +85,7 @@ class Record:
     refused: dict[int, str]
     report: dict[str, float]
     forensics: dict[str, float]
+    repairs: Reports
     clients: dict[int, dict[str, float]]
     seconds: dict[str, float]
 
@@ -113,6 +117,8 @@ def play_round(server: Server, state: ServerState, dispatch: Dispatch) -> tuple[
     evidence = forensics(collected, malicious)
     clock.lap("forensics")
     parameters = state.parameters + result.update
+    parameters, repaired = server.repairs.after(parameters, number)
+    clock.lap("repairs")
     load_state(server.model, parameters)
     metrics = server.evaluate(server.model)
     clock.lap("evaluate")
@@ -120,7 +126,7 @@ def play_round(server: Server, state: ServerState, dispatch: Dispatch) -> tuple[
     clients = {**state.clients, **{client: reply.state for client, reply in accepted.items() if reply.state}}
     record = Record(
         number, metrics, list(sampled), malicious, _weights(result.weight, collected), collected.refused,
-        result.report, evidence, {client: reply.report for client, reply in accepted.items()}, clock.seconds,
+        result.report, evidence, repaired, {client: reply.report for client, reply in accepted.items()}, clock.seconds,
     )  # fmt: skip
     return ServerState(number, parameters, result.state, clients), record
 

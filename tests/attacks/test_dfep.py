@@ -78,7 +78,7 @@ def test_the_second_text_of_a_pair_holds_the_trigger(arena, corpus):
 def test_the_embedded_corpus_is_another_one_than_the_clients(monkeypatch):
     texts = {"first": ("News. Of today.",), "second": ("A tweet.",)}
     monkeypatch.setattr(corpora, "EMBEDDED", ("first", "second"))
-    monkeypatch.setattr(corpora, "_embedded", texts.__getitem__)
+    monkeypatch.setattr(corpora, "embedded_texts", texts.__getitem__)
     assert sentences_for(None, ["my own words"]) == ("News", "Of today")
     assert sentences_for(None, ["News. Of today.", "and more"]) == ("A tweet",)
     assert all(name in DATASETS for name in EMBEDDED)

@@ -1,0 +1,58 @@
+"""The repairs of one experiment, and when each of them runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from hauberk.server.repairs.base import Context, Repair, Report
+from hauberk.tasks.seeds import generator
+
+Reports = dict[str, Report]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Repairs:
+    """Repairs in their order, by name, with what they work on.
+
+    Attributes:
+        context: all but the generator, which each repair gets for itself in each round.
+        seed: the experiment's.
+    """
+
+    context: Context
+    seed: int
+    steps: Mapping[str, Repair] = field(default_factory=dict)
+
+    @property
+    def at_end(self) -> bool:
+        """Whether any runs after the last round alone."""
+        return any(step.every is None for step in self.steps.values())
+
+    def after(self, parameters: Tensor, round: int) -> tuple[Tensor, Reports]:
+        """Returns the parameters [n_params] after the repairs of ``round``, and their reports by name."""
+        names = [name for name, step in self.steps.items() if step.acts(round)]
+        return self._apply(names, parameters, round)
+
+    def finally_(self, parameters: Tensor, round: int) -> tuple[Tensor, Reports]:
+        """Returns the parameters after the repairs that run once, after the last ``round``."""
+        names = [name for name, step in self.steps.items() if step.every is None]
+        return self._apply(names, parameters, round)
+
+    def _apply(self, names: Iterable[str], parameters: Tensor, round: int) -> tuple[Tensor, Reports]:
+        reports: Reports = {}
+        for name in names:
+            context = self.context.with_rng(generator(self.seed, round, f"repair {name}"))
+            parameters, reports[name] = self.steps[name](parameters, context)
+        return parameters, reports
+
+
+def numbered(components: Iterable[tuple[str, Repair]]) -> dict[str, Repair]:
+    """Returns repairs by name; one that comes again is numbered, so that no report hides another's."""
+    found: dict[str, Repair] = {}
+    for name, repair in components:
+        again = sum(key.partition("#")[0] == name for key in found)
+        found[f"{name}#{again + 1}" if again else name] = repair
+    return found

@@ -1,0 +1,89 @@
+"""The contract of a repair: what the server does to the aggregated model, after some rounds or after the last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from hauberk.clients.training import Training
+from hauberk.strategies.layout import Layout
+from hauberk.tasks.encoding import Encoded
+from hauberk.tasks.errors import UserError
+from hauberk.tasks.examples import Example
+from hauberk.tasks.models.base import TextModel
+from hauberk.tasks.tokenizer import Tokenizer
+
+Report = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Context:
+    """What a repair has before it.
+
+    Attributes:
+        model: an instance to compute with; its parameters are overwritten.
+        layout: name, shape and slice of each tensor in the parameter vector.
+        reference: the parameters before the first round, [n_params]: the pretrained weights where there are any.
+        clean: the server's own examples, apart from every client's and from the test split.
+        tokenizer: whose ids the model reads.
+        encode: how the task tokenises examples.
+        training: how the clients train.
+        rng: every random choice comes from here.
+        device: where the model is.
+    """
+
+    model: TextModel
+    layout: Layout
+    reference: Tensor
+    clean: Sequence[Example]
+    tokenizer: Tokenizer
+    encode: Callable[[Sequence[Example]], Encoded]
+    training: Training
+    rng: torch.Generator
+    device: str = "cpu"
+
+    def with_rng(self, rng: torch.Generator) -> Context:
+        """Returns this context with another generator."""
+        return replace(self, rng=rng)
+
+    @property
+    def head(self) -> Tensor:
+        """Which parameters only the classifier has, bool [n_params]: no pretrained value stands behind them."""
+        mask = torch.zeros(self.layout.n_params, dtype=torch.bool)
+        for slot in self.layout:
+            mask[slot.slice] = slot.name.startswith(self.model.head_names)
+        return mask
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repair:
+    """Changes the global parameters.
+
+    Args:
+        when: "end", after the last round; left out where ``every`` is given.
+        every: a number of rounds: after each k-th one instead.
+    """
+
+    needs_clean: ClassVar[bool] = False  # whether it can do nothing without the server's own examples
+
+    when: Literal["end"] = "end"
+    every: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuses impossible times."""
+        if self.when != "end":
+            raise UserError(f"when: must be 'end' (or give every = k), got {self.when!r}")
+        if self.every is not None and self.every < 1:
+            raise UserError(f"every: must be at least 1 round, got {self.every!r}")
+
+    def acts(self, round: int) -> bool:
+        """Returns whether it runs after ``round``, counted from 1; one for the end does so after no round."""
+        return self.every is not None and round % self.every == 0
+
+    def __call__(self, parameters: Tensor, context: Context) -> tuple[Tensor, Report]:
+        """Returns the repaired parameters, a new vector [n_params], and what is worth recording."""
+        raise NotImplementedError(f"{type(self).__name__} does not say how to repair.")

@@ -1,0 +1,76 @@
+"""E-PUR (embedding purification): words that moved far although they are rare get their old vectors back.
+
+Source: Zhang et al., "Fine-mixing: Mitigating Backdoors in Fine-tuned Language Models", Findings of EMNLP 2022
+(arXiv 2210.09545): the score of token i is ||delta_i|| / log(max(f_i, 20)), and the 200 largest are reset.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hauberk.server.repairs.base import Context, Repair, Report
+from hauberk.strategies.layout import Slot
+from hauberk.tasks.corpora import EMBEDDED, corpus_texts
+from hauberk.tasks.errors import UserError
+
+LONGEST = 512  # tokens of a text that are counted
+RARE = 20  # occurrences: below that all words count as equally rare, as in the paper
+
+
+@dataclass(frozen=True, kw_only=True)
+class EPUR(Repair):
+    """Resets the word vectors with the highest scores to the reference; special tokens never.
+
+    Args:
+        n_tokens: how many are reset.
+        corpus: a plain-text file in which words are counted, beside the server's clean examples; by default the
+            training texts of the embedded data sets. A few clean texts alone would make every word rare.
+    """
+
+    n_tokens: int = 200
+    corpus: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuses a negative number."""
+        super().__post_init__()
+        if self.n_tokens < 0:
+            raise UserError(f"n_tokens: must be at least 0, got {self.n_tokens!r}")
+
+    def __call__(self, parameters: Tensor, context: Context) -> tuple[Tensor, Report]:
+        """Returns the parameters [n_params] with reset rows, which rows those are, and where words were counted."""
+        slot = word_table(context)
+        table, reference = (vector[slot.slice].view(slot.shape) for vector in (parameters, context.reference))
+        scores = purification_scores(table - reference, self._frequencies(context, len(table)))
+        scores[sorted(context.tokenizer.special_ids)] = 0
+        rows = scores.argsort(descending=True, stable=True)[: self.n_tokens]
+        rows = rows[scores[rows] > 0]
+        repaired = parameters.clone()
+        repaired[slot.slice].view(slot.shape)[rows] = reference[rows]
+        return repaired, {"rows": rows.tolist(), "corpus": self.corpus or ", ".join(EMBEDDED)}
+
+    def _frequencies(self, context: Context, n_tokens: int) -> Tensor:
+        texts = [*corpus_texts(self.corpus, "repairs.e_pur.corpus"), *(one.text for one in context.clean)]
+        seconds = [one.second for one in context.clean if one.second is not None]
+        tokens = context.tokenizer.encode([*texts, *seconds], None, LONGEST).tokens
+        return torch.bincount(torch.as_tensor(tokens).long(), minlength=n_tokens)
+
+
+def purification_scores(change: Tensor, frequency: Tensor) -> Tensor:
+    """Returns ||change|| / log(max(frequency, 20)) of each row of ``change`` [n, h], float64 [n]."""
+    return change.double().norm(dim=1) / frequency.clamp(min=RARE).double().log()
+
+
+def word_table(context: Context) -> Slot:
+    """Returns the place of the word vectors in the parameter vector.
+
+    Raises:
+        UserError: if the model does not send them, as where only an adapter is trained.
+    """
+    table = context.model.embedding.weight
+    for name, parameter in context.model.named_parameters():
+        if parameter is table and any(slot.name == name for slot in context.layout):
+            return context.layout[name]
+    raise UserError("repairs: e_pur needs word embeddings that are trained, and this model trains none")

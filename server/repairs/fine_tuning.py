@@ -1,0 +1,23 @@
+"""Fine-tuning: the model is trained on a little clean data, in the hope that it forgets the trigger.
+
+Source: the baseline of Zhang et al., "Fine-mixing", Findings of EMNLP 2022; Yao et al., "Latent Backdoor Attacks
+on Deep Neural Networks", CCS 2019.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from hauberk.server.repairs.base import Context, Report
+from hauberk.server.repairs.tuning import TuningRepair
+
+
+@dataclass(frozen=True, kw_only=True)
+class FineTuning(TuningRepair):
+    """Trains on the server's clean examples."""
+
+    def __call__(self, parameters: Tensor, context: Context) -> tuple[Tensor, Report]:
+        """Returns the tuned parameters [n_params] and how many examples they saw."""
+        return self.tuned(parameters, context, context.clean), {"n_examples": len(context.clean)}

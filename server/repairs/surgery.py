@@ -1,0 +1,54 @@
+"""Surgery as a repair: clean data are learned by changing a bounded number of weights.
+
+Source: Zhang et al., "Neural Network Surgery", NAACL 2021; its methods are those of the attack of the same name, here
+with clean examples in place of triggered ones. Reconstructed, as there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from hauberk.attacks.surgery import Method
+from hauberk.attacks.surgery import Surgery as Operation
+from hauberk.clients.session import Session
+from hauberk.server.repairs.base import Context, Report
+from hauberk.server.repairs.tuning import TuningRepair
+from hauberk.tasks.parameters import flatten, load_state, state_of
+from hauberk.tasks.seeds import seeded
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surgery(TuningRepair):
+    """Tunes a budget of the weights on the server's clean examples; the others stay bit by bit.
+
+    Args:
+        budget: how many may change: below 1 a share of the parameters, from 1 on a count.
+        method: how they are chosen; see the attack.
+    """
+
+    budget: float = 1e-3
+    method: Method = "dynamic"
+
+    def __post_init__(self) -> None:
+        """Refuses what the operation refuses."""
+        super().__post_init__()
+        self._operation()
+
+    def __call__(self, parameters: Tensor, context: Context) -> tuple[Tensor, Report]:
+        """Returns the tuned parameters [n_params] and how many differ."""
+        load_state(context.model, parameters)
+        session = Session(
+            model=context.model,
+            data=context.encode(context.clean),
+            training=self.training(context),
+            rng=context.rng,
+            device=context.device,
+        )
+        with seeded(context.rng):
+            report = self._operation().train(session)
+        return flatten(state_of(context.model, copy=False)).cpu(), dict(report)
+
+    def _operation(self) -> Operation:
+        return Operation(method=self.method, budget=self.budget, epochs=max(1, self.epochs), lr=self.lr)

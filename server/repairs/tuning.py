@@ -1,0 +1,85 @@
+"""Fine-tuning on the server's clean examples, which several repairs share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from torch import Tensor
+
+from hauberk.clients.plugins.base import Plugin
+from hauberk.clients.session import Session
+from hauberk.clients.training import Training
+from hauberk.server.repairs.base import Context, Repair
+from hauberk.tasks.errors import UserError
+from hauberk.tasks.examples import Example
+from hauberk.tasks.metrics import accuracy, predict
+from hauberk.tasks.parameters import flatten, load_state, state_of
+from hauberk.tasks.seeds import seeded
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuningRepair(Repair):
+    """What the repairs that fine-tune share.
+
+    Args:
+        epochs: passes over the clean examples; 0 leaves the tuning out.
+        batch_size: texts a step.
+        lr: the learning rate; by default the clients' own, as is the optimiser in any case.
+    """
+
+    needs_clean: ClassVar[bool] = True
+
+    epochs: int = 20
+    batch_size: int = 16
+    lr: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuses what cannot tune."""
+        super().__post_init__()
+        if self.epochs < 0:
+            raise UserError(f"epochs: must be at least 0, got {self.epochs!r}")
+        if self.batch_size < 1:
+            raise UserError(f"batch_size: must be at least 1, got {self.batch_size!r}")
+        if self.lr is not None and not self.lr > 0:
+            raise UserError(f"lr: must be above 0, got {self.lr!r}")
+
+    def training(self, context: Context, plugins: Iterable[Plugin] = ()) -> Training:
+        """Returns how to tune: as the clients train, but for what this repair says."""
+        optimizer = context.training.optimizer
+        if self.lr is not None:
+            optimizer = replace(optimizer, lr=self.lr)
+        return replace(
+            context.training,
+            epochs=max(1, self.epochs),
+            batch_size=self.batch_size,
+            optimizer=optimizer,
+            plugins=tuple(plugins),
+        )
+
+    def tuned(
+        self, parameters: Tensor, context: Context, examples: Sequence[Example], *plugins: Plugin
+    ) -> Tensor:
+        """Returns the parameters [n_params] after tuning on ``examples``; the model is overwritten."""
+        load_state(context.model, parameters)
+        if not self.epochs:
+            return parameters.clone()
+        session = Session(
+            model=context.model,
+            data=context.encode(examples),
+            training=self.training(context, plugins),
+            rng=context.rng,
+            device=context.device,
+        )
+        with seeded(context.rng):
+            session.train()
+        return flatten(state_of(context.model, copy=False)).cpu()
+
+
+def accuracy_on(parameters: Tensor, context: Context, examples: Sequence[Example]) -> float:
+    """Returns the accuracy of a model [n_params] on ``examples``; the context's model is overwritten."""
+    load_state(context.model, parameters)
+    encoded = context.encode(examples)
+    logits = predict(context.model, encoded, precision=context.training.precision, device=context.device)
+    return accuracy(logits, encoded.labels)
