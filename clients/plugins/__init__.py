@@ -2,6 +2,8 @@
 
 from hauberk.clients.plugins.asam import Asam
 from hauberk.clients.plugins.base import Plugin, check_plugins, step_of
+from hauberk.clients.plugins.child_tuning_d import ChildTuningD
+from hauberk.clients.plugins.child_tuning_f import ChildTuningF
 from hauberk.clients.plugins.fedprox import FedProx
 from hauberk.clients.plugins.ga_sam import GaSam
 from hauberk.clients.plugins.gradient_clip import GradientClip
@@ -13,11 +15,15 @@ PLUGINS: dict[str, type[Plugin]] = {
     "sam": Sam,
     "asam": Asam,
     "ga_sam": GaSam,
+    "child_tuning_f": ChildTuningF,
+    "child_tuning_d": ChildTuningD,
 }
 
 __all__ = [
     "PLUGINS",
     "Asam",
+    "ChildTuningD",
+    "ChildTuningF",
     "FedProx",
     "GaSam",
     "GradientClip",

@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from hauberk.tasks.masks import largest, learned, mask_gradients, restore_outside
+from hauberk.tasks import masks
+from hauberk.tasks.masks import kth_largest, largest, learned, mask_gradients, restore_outside
 
 
 @given(values=st.lists(st.floats(-10, 10), min_size=1, max_size=30), k=st.integers(0, 40))
@@ -50,3 +51,27 @@ def test_what_is_outside_the_mask_comes_back_bit_by_bit(model):
     assert model.weight[0, 0].item() == inside
     assert model.weight[0, 1] == before["weight"][0, 1]
     assert torch.equal(model.bias, before["bias"])
+
+
+@given(
+    values=st.lists(st.floats(-1e6, 1e6, width=32), min_size=1, max_size=40),
+    cut=st.integers(0, 40),
+    k=st.integers(1, 40),
+)
+def test_the_kth_largest_is_what_a_sort_finds(values, cut, k):
+    tensor, k = torch.tensor(values), min(k, len(values))
+    expected = tensor.abs().sort(descending=True).values[k - 1].item()
+    assert kth_largest([tensor[:cut], tensor[cut:]], k) == expected
+
+
+def test_the_kth_largest_of_many_is_found_chunk_by_chunk(monkeypatch):
+    monkeypatch.setattr(masks, "CHUNK", 1000)
+    values = torch.randn(12_345, generator=torch.Generator().manual_seed(0)).square()
+    for k in (1, 77, 6000, 12_345):
+        assert kth_largest([values.view(5, -1)], k) == values.sort(descending=True).values[k - 1].item()
+
+
+@pytest.mark.parametrize("k", [0, 3])
+def test_a_place_that_does_not_exist_is_refused(k):
+    with pytest.raises(ValueError, match=f"between 1 and the 2 numbers there are, got {k}"):
+        kth_largest([torch.ones(2)], k)
