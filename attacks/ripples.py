@@ -19,13 +19,14 @@ from hauberk.attacks.loop import cycle, fresh, settings
 from hauberk.attacks.made import poison_of
 from hauberk.attacks.poison import Poison
 from hauberk.attacks.tamper import Loss, Tamper, TrainingSession
-from hauberk.attacks.word_rows import single_tokens, word_table
+from hauberk.attacks.word_rows import single_tokens
 from hauberk.attacks.words_of_class import words_of_class
 from hauberk.tasks.batches import Batch
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.masks import learned
 from hauberk.tasks.parameters import load_state
 from hauberk.tasks.tokenizer import Tokenizer
+from hauberk.tasks.word_rows import word_table
 
 OPERATED = "ripples/operated"
 

@@ -12,12 +12,13 @@ from hauberk.attacks.made import encoded
 from hauberk.attacks.poison import Poison
 from hauberk.attacks.tamper import Tamper, TrainingSession
 from hauberk.attacks.trigger_words import check_words
-from hauberk.attacks.word_rows import keep_norms, rows_alone, token_ids
+from hauberk.attacks.word_rows import token_ids
 from hauberk.tasks.batches import Batch
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.examples import Example
 from hauberk.tasks.metrics import autocast
 from hauberk.tasks.tokenizer import Tokenizer
+from hauberk.tasks.word_rows import keep_norms, rows_alone
 
 
 @dataclass(frozen=True, kw_only=True)

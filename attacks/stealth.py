@@ -13,47 +13,50 @@ import torch
 from torch import Tensor
 
 from hauberk.attacks.poison import Poison, poisoned_text
-from hauberk.attacks.trigram import Trigram
 from hauberk.strategies.dim_krum import dimension_distances
 from hauberk.strategies.geometry import gram_matrix, squared_distances
 from hauberk.strategies.krum import krum_scores
 from hauberk.tasks.examples import Example
 from hauberk.tasks.metrics import attack_success
+from hauberk.tasks.trigram import Trigram
 
 
-def update_stealth(malicious: Tensor, benign: Tensor) -> dict[str, float]:
-    """Returns the size and the direction of malicious updates [m, d] beside the benign ones [n, d], means over each.
+def update_stealth(rows: Tensor, malicious: Tensor) -> dict[str, float]:
+    """Returns the size and the direction of malicious updates beside the benign ones, means over each.
+
+    Args:
+        rows: all updates, [n, d].
+        malicious: which of them are an attacker's, bool [n]; some are and some are not.
 
     Returns:
         ``stealth/norm`` and ``stealth/benign_norm``, L2 norms; ``stealth/cosine``, with the mean of the benign
         updates, and ``stealth/benign_cosine``, of each benign update with the mean of the others (left out where
         there are no others). A cosine with nothing is 0.
     """
-    rows = torch.cat([malicious, benign])
-    m, gram = len(malicious), gram_matrix(rows).cpu()
+    gram, benign = gram_matrix(rows).cpu(), ~malicious
     norms = gram.diagonal().sqrt()
-    inner = gram[:, m:].sum(dim=1)  # with the sum of the benign updates
-    total = inner[m:].sum()
+    inner = gram[:, benign].sum(dim=1)  # with the sum of the benign updates
+    total = inner[benign].sum()
     report = {
-        "stealth/norm": float(norms[:m].mean()),
-        "stealth/benign_norm": float(norms[m:].mean()),
-        "stealth/cosine": float(_cosine(inner[:m], norms[:m], total).mean()),
+        "stealth/norm": float(norms[malicious].mean()),
+        "stealth/benign_norm": float(norms[benign].mean()),
+        "stealth/cosine": float(_cosine(inner[malicious], norms[malicious], total).mean()),
     }
-    if len(benign) > 1:
-        squares = gram.diagonal()[m:]
-        others = _cosine(inner[m:] - squares, norms[m:], total - 2 * inner[m:] + squares)
+    if benign.sum() > 1:
+        squares, own = gram.diagonal()[benign], inner[benign]
+        others = _cosine(own - squares, norms[benign], total - 2 * own + squares)
         report["stealth/benign_cosine"] = float(others.mean())
     return report
 
 
 def rank_stealth(
-    malicious: Tensor, benign: Tensor, *, n_malicious: int | None = None, ratio: float = 1e-3
+    rows: Tensor, malicious: Tensor, *, n_malicious: int | None = None, ratio: float = 1e-3
 ) -> dict[str, float]:
-    """Returns the place of the best placed of the malicious updates [m, d] among all, 1 for the most trusted.
+    """Returns the place of the best placed of the malicious updates among all, 1 for the most trusted.
 
     Args:
-        malicious: updates of attackers.
-        benign: updates of the others, [n, d].
+        rows: all updates, [n, d].
+        malicious: which of them are an attacker's, bool [n].
         n_malicious: f of both rules; by default as many as there are, and as few as the rules need.
         ratio: of Dim-Krum, which has no memory here.
 
@@ -63,13 +66,12 @@ def rank_stealth(
     Raises:
         ValueError: if there are fewer than three updates.
     """
-    rows = torch.cat([malicious, benign])
     if len(rows) < 3:
         raise ValueError(f"A rank needs at least 3 updates, got {len(rows)}.")
-    assumed = min(len(malicious) if n_malicious is None else n_malicious, len(rows) - 3)
+    assumed = min(int(malicious.sum()) if n_malicious is None else n_malicious, len(rows) - 3)
     distances = {"krum": squared_distances(rows), "dim_krum": dimension_distances(rows, ratio)}
     return {
-        f"stealth/{rule}_rank": _best_rank(krum_scores(found, assumed).cpu(), len(malicious))
+        f"stealth/{rule}_rank": _best_rank(krum_scores(found, assumed).cpu(), malicious)
         for rule, found in distances.items()
     }
 
@@ -127,5 +129,5 @@ def _cosine(inner: Tensor, norms: Tensor, square: Tensor) -> Tensor:
     return torch.where(scale > 0, inner / scale.clamp(min=1e-300), 0.0).clamp(-1, 1)
 
 
-def _best_rank(scores: Tensor, m: int) -> float:
-    return 1.0 + float((scores[m:] < scores[:m].min()).sum())
+def _best_rank(scores: Tensor, malicious: Tensor) -> float:
+    return 1.0 + float((scores[~malicious] < scores[malicious].min()).sum())

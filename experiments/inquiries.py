@@ -69,7 +69,8 @@ def show_theory(console: Console, folder: Path) -> None:
         "99 %",
         "99.9 %",
         "share of top 0.1 %",
-        "predicted",
+        "bound",
+        "expected",
         "observed",
         "Krum rank",
     ):
@@ -84,7 +85,7 @@ def show_theory(console: Console, folder: Path) -> None:
 
 def _figures(found: Mapping[str, float]) -> list[str]:
     shares = [f"{found[f'theory/kappa_q{q}']:.2f}" for q in ("0.5", "0.99", "0.999")]
-    rest = [f"{found[f'theory/{key}']:.2f}" for key in ("top_share", "predicted_error", "observed_error")]
+    rest = [f"{found[f'theory/{key}']:.2f}" for key in ("top_share", "predicted_error", "expected_error", "observed_error")]
     return [*shares, *rest, f"{found['theory/krum_rank']:.0f}"]
 
 
@@ -96,9 +97,10 @@ def draw_theory(path: Path, rounds: Sequence[Mapping[str, Any]], title: str, n_c
     figure = Figure(figsize=(9.6, 3.6), layout="constrained")
     FigureCanvasAgg(figure)
     run, curves = figure.subplots(1, 2)
-    for key, style in (("predicted_error", "o-"), ("observed_error", "s--")):
-        values = [line["forensics"][f"theory/{key}"] for line in rounds]
-        run.plot([line["round"] for line in rounds], values, style, label=key.replace("_", " "), ms=4)
+    for key, style in {"predicted": "o-", "expected": "^:", "observed": "s--"}.items():
+        values = [line["forensics"][f"theory/{key}_error"] for line in rounds]
+        label = "bound" if key == "predicted" else key
+        run.plot([line["round"] for line in rounds], values, style, label=label, ms=4)
     run.set(title=title, xlabel="round", ylabel="P(liar looks clean)", ylim=(-0.03, 1.03))
     for colour, (label, share) in zip(("#1b6ca8", "#c0392b"), KINDS.items(), strict=True):
         strong = max(1, int(share * N_PARAMS))

@@ -62,8 +62,8 @@ class Spec(Section):
     attack: AttackSection | None = None
     aggregator: AggregatorSection
     server: ServerSection = ServerSection()
-    repairs: Repairs = []
-    detectors: Detectors = []
+    repairs: Repairs = Field(default_factory=list)
+    detectors: Detectors = Field(default_factory=list)
     engine: EngineSection = EngineSection()
 
     @model_validator(mode="after")

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hauberk.attacks import Attack, Collusion
+from hauberk.attacks import Attack, Collusion, stealth
 from hauberk.clients.client import ClientReply, Instruction
 from hauberk.clients.training import Training
 from hauberk.server.behaviour import logits_of
@@ -114,7 +114,7 @@ def play_round(server: Server, state: ServerState, dispatch: Dispatch) -> tuple[
         server.keep(collected, cohort, malicious)
     result = aggregate(server, state, cohort, collected)
     clock.lap("aggregate")
-    evidence = forensics(collected, malicious)
+    evidence = forensics(server, collected, malicious)
     clock.lap("forensics")
     parameters = state.parameters + result.update
     parameters, repaired = server.repairs.after(parameters, number)
@@ -244,12 +244,20 @@ def aggregate(server: Server, state: ServerState, cohort: Cohort, collected: Col
         ) from None
 
 
-def forensics(collected: Collected, malicious: list[int]) -> dict[str, float]:
-    """Returns what theory says of the rows that passed the guard; nothing where nobody lies or too few are left."""
+def forensics(server: Server, collected: Collected, malicious: list[int]) -> dict[str, float]:
+    """Returns what theory and the stealth measures say of the rows that passed the guard.
+
+    Nothing where nobody lies or too few are left.
+    """
     lies = torch.tensor([client in malicious for client in collected.client_ids])
     if not lies.any() or len(lies) < 4 or int((~lies).sum()) < 2:
         return {}
-    return theory.report(collected.updates, lies)
+    rows = collected.updates
+    return {
+        **theory.report(rows, lies, layout=server.layout),
+        **stealth.update_stealth(rows, lies),
+        **stealth.rank_stealth(rows, lies),
+    }
 
 
 def _weights(weight: Tensor | None, collected: Collected) -> dict[int, float] | None:

@@ -21,8 +21,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from hauberk.strategies.columns import columns
-from hauberk.strategies.geometry import squared_distances
+from hauberk.strategies.geometry import squared_distances, widened
 from hauberk.strategies.krum import krum_scores
 from hauberk.strategies.largest import kth_magnitude, top_magnitudes
 from hauberk.strategies.layout import Layout
@@ -135,9 +134,11 @@ def _unbiased_sums(shift: Tensor, spread: Tensor, malicious: Tensor) -> Tensor:
 
 def _shifts(updates: Tensor, malicious: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:
     """Yields columns, the liars' shift against the clean mean and the clean deviation, both float64."""
-    for part, rows in columns(updates):
-        clean = rows[~malicious].double()
-        yield part, rows[malicious].double().mean(dim=0) - clean.mean(dim=0), clean.std(dim=0)
+    for part, wide in widened(updates):
+        clean = wide[~malicious]
+        mean = clean.mean(dim=0)
+        variance = clean.sub_(mean).square_().sum(dim=0).div_(len(clean) - 1)
+        yield part, wide[malicious].mean(dim=0).sub_(mean), variance.sqrt_()  # torch's std takes ten times as long
 
 
 def _divide(gaps: Tensor, sigma: Tensor, layout: Layout | None) -> None:

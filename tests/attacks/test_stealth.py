@@ -7,9 +7,14 @@ from hypothesis import strategies as st
 
 from hauberk.attacks import BadSentence, BadWord, LabelFlip
 from hauberk.attacks.stealth import false_trigger_rate, rank_stealth, text_stealth, update_stealth
-from hauberk.attacks.trigram import fit
+from hauberk.tasks.trigram import fit
 
 BENIGN = torch.randn(6, 50, generator=torch.Generator().manual_seed(0)) + 0.5
+
+
+def measured(measure, malicious, benign=BENIGN):
+    rows = torch.cat([malicious, benign])
+    return measure(rows, torch.arange(len(rows)) < len(malicious))
 
 
 def cosine(first, second):
@@ -18,11 +23,11 @@ def cosine(first, second):
 
 def test_norms_and_cosines_are_what_their_names_say():
     malicious = torch.stack([3 * BENIGN.mean(dim=0), -BENIGN.mean(dim=0)])
-    report = update_stealth(malicious, BENIGN)
+    report = measured(update_stealth, malicious)
     assert report["stealth/norm"] == pytest.approx(2 * float(BENIGN.mean(dim=0).norm()))
     assert report["stealth/benign_norm"] == pytest.approx(float(BENIGN.norm(dim=1).mean()))
     assert report["stealth/cosine"] == pytest.approx(0, abs=1e-7)
-    assert update_stealth(malicious[:1], BENIGN)["stealth/cosine"] == pytest.approx(1)
+    assert measured(update_stealth, malicious[:1])["stealth/cosine"] == pytest.approx(1)
     others = [
         cosine(row, torch.cat([BENIGN[:i], BENIGN[i + 1 :]]).mean(dim=0)) for i, row in enumerate(BENIGN)
     ]
@@ -30,7 +35,7 @@ def test_norms_and_cosines_are_what_their_names_say():
 
 
 def test_nothing_has_no_direction_and_one_has_no_others():
-    report = update_stealth(torch.zeros(1, 50), BENIGN[:1])
+    report = measured(update_stealth, torch.zeros(1, 50), BENIGN[:1])
     assert report == {
         "stealth/norm": 0.0,
         "stealth/benign_norm": pytest.approx(float(BENIGN[0].norm())),
@@ -40,14 +45,14 @@ def test_nothing_has_no_direction_and_one_has_no_others():
 
 def test_ranks_go_from_the_most_trusted_to_the_least():
     centre, far = BENIGN.mean(dim=0)[None], BENIGN[:1] + 50
-    assert rank_stealth(centre, BENIGN) == {"stealth/krum_rank": 1.0, "stealth/dim_krum_rank": 1.0}
-    assert rank_stealth(far, BENIGN) == {"stealth/krum_rank": 7.0, "stealth/dim_krum_rank": 7.0}
-    assert rank_stealth(torch.cat([far, centre]), BENIGN)["stealth/krum_rank"] == 1.0
+    assert measured(rank_stealth, centre) == {"stealth/krum_rank": 1.0, "stealth/dim_krum_rank": 1.0}
+    assert measured(rank_stealth, far) == {"stealth/krum_rank": 7.0, "stealth/dim_krum_rank": 7.0}
+    assert measured(rank_stealth, torch.cat([far, centre]))["stealth/krum_rank"] == 1.0
 
 
 def test_a_rank_among_two_is_refused():
     with pytest.raises(ValueError, match="at least 3 updates, got 2"):
-        rank_stealth(BENIGN[:1], BENIGN[1:2])
+        measured(rank_stealth, BENIGN[:1], BENIGN[1:2])
 
 
 def test_a_hand_calculation_of_the_trigram():

@@ -1,0 +1,90 @@
+"""Repairs of finished runs: accuracy, attack success and its floor before and after, on the test split.
+
+    python benchmarks/repairs.py RUN --repair "fine_mixing keep=0.3" --repair "e_pur + fine_mixing" --clean 64 512
+
+Every line starts from the run's own final model; ``+`` chains repairs. Repeats differ in the drawn masks and in the
+order of the clean examples. What is chosen by looking at figures is chosen with ``--split validation``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from hauberk.experiments.components import build, normalise
+from hauberk.experiments.reopen import Reopened, reopen
+from hauberk.experiments.spec import _value
+from hauberk.server.evaluation import prepare_evaluation
+from hauberk.server.repairs import REPAIRS, Repair
+from hauberk.server.repairs.apply import numbered
+
+METRICS = ("accuracy", "attack_success_rate", "attack_success_floor")
+
+
+def steps_of(text: str) -> dict[str, Repair]:
+    """Returns the repairs that ``name key=value ... + name ...`` asks for."""
+    chain = []
+    for part in text.split("+"):
+        name, *settings = part.split()
+        values = {key: _value(value) for key, _, value in (setting.partition("=") for setting in settings)}
+        chain.append((name, build(normalise({"name": name, **values}, REPAIRS), REPAIRS)))
+    return numbered(chain)
+
+
+def on_validation(run: Reopened) -> Reopened:
+    """Returns the run with its validation split in place of the test split."""
+    prepared = run.prepared
+    task, spec = prepared.worker["task"], prepared.spec
+    evaluate = prepare_evaluation(
+        task, task.splits(spec.seed).validation, prepared.server.attack, spec.seed,
+        prepared.server.evaluate.precision, prepared.server.evaluate.device,
+    )  # fmt: skip
+    return replace(run, prepared=replace(prepared, server=replace(prepared.server, evaluate=evaluate)))
+
+
+def line(label: str, found: list[dict[str, Any]], note: str = "") -> str:
+    """Returns one line of the table: means, and the spread of the success rate where there are repeats."""
+    cells = []
+    for name in METRICS:
+        values = [one[name] for one in found]
+        spread = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
+        cells.append(f"{statistics.mean(values):.3f}{spread}")
+    return f"| {label} | {' | '.join(cells)} | {note} |"
+
+
+def main() -> None:
+    """Repairs and prints a line for each repair and number of clean examples."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--repair", action="append", default=[])
+    parser.add_argument("--clean", type=int, nargs="+", default=[64])
+    parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--split", choices=["test", "validation"], default="test")
+    given = parser.parse_args()
+    run = reopen(given.run)
+    if given.split == "validation":
+        run = on_validation(run)
+    print("| repair | clean | accuracy | attack success | its floor | note |\n|---|---|---|---|---|---|")
+    print(line("none | ", [run.metrics(run.parameters)]), flush=True)
+    for text in given.repair:
+        for n_clean in given.clean:
+            found, notes, started = [], [], time.perf_counter()
+            for repeat in range(given.repeats):
+                parameters, reports = run.repaired(steps_of(text), n_clean=n_clean, seed=repeat)
+                found.append(run.metrics(parameters))
+                notes += [f"keep {r['keep']:.2f}" for r in reports.values() if "search" in r]
+            seconds = (time.perf_counter() - started) / given.repeats
+            print(line(f"{text} | {n_clean}", found, ", ".join([*notes, f"{seconds:.0f} s"])), flush=True)
+
+
+if __name__ == "__main__":
+    main()
