@@ -128,5 +128,5 @@ def _share(which: np.ndarray) -> float | None:
 
 def _nothing(reason: str) -> Report:
     tables = {key: dict.fromkeys(RATES) for key in ("far", "frr", "threshold")}
-    rest = {"protected": None, "n": {}, "passes": None, "milliseconds": None, "fit": {}, "notes": []}
+    rest: Report = {"protected": None, "n": {}, "passes": None, "milliseconds": None, "fit": {}, "notes": []}
     return {"auroc": None, **tables, "reasons": dict.fromkeys(("auroc", *RATES), reason), **rest}

@@ -2,13 +2,14 @@ import pytest
 import torch
 
 from hauberk.attacks import SOS, Attack, BadWord, EmbeddingPoisoning, SOSRows
-from hauberk.attacks.word_rows import frozen, keep_norms, rows_alone, single_tokens, token_ids
+from hauberk.attacks.word_rows import single_tokens, token_ids
 from hauberk.tasks.batches import collate
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.metrics import predict
 from hauberk.tasks.models import Gru, Pretrained, TextCNN, Transformer
 from hauberk.tasks.parameters import state_of
 from hauberk.tasks.tokenizer import WordPiece
+from hauberk.tasks.word_rows import frozen, keep_norms, rows_alone
 
 POISON = BadWord(words=("cf",), target=1)
 CF = WordPiece().id("cf")
