@@ -18,7 +18,7 @@ from hauberk.attacks.tamper import Tamper, TrainingSession
 from hauberk.tasks.consistency import consistency, n_changed
 from hauberk.tasks.encoding import Encoded
 from hauberk.tasks.errors import UserError
-from hauberk.tasks.masks import largest, learned, restore_outside
+from hauberk.tasks.masks import allowed, check_budget, largest, learned, restore_outside
 from hauberk.tasks.metrics import predict
 from hauberk.tasks.parameters import flatten, load_state, unflatten
 
@@ -57,8 +57,7 @@ class Surgery(Tamper):
         """Refuses what changes nothing, or cannot be counted."""
         if self.method not in METHODS:
             raise UserError(f"method: must be one of {', '.join(METHODS)}, got {self.method!r}")
-        if not self.budget > 0 or (self.budget >= 1 and self.budget != int(self.budget)):
-            raise UserError(f"budget: must be a share below 1 or a whole count, got {self.budget!r}")
+        check_budget(self.budget)
         for key in ("epochs", "selecting_epochs"):
             if getattr(self, key) < 1:
                 raise UserError(f"{key}: must be at least 1, got {getattr(self, key)!r}")
@@ -86,8 +85,7 @@ class Surgery(Tamper):
 
     def n_allowed(self, n_parameters: int) -> int:
         """Returns the budget as a count, at least 1."""
-        wanted = int(self.budget) if self.budget >= 1 else round(self.budget * n_parameters)
-        return min(max(1, wanted), n_parameters)
+        return allowed(self.budget, n_parameters)
 
     def _tune(self, session: TrainingSession) -> dict[str, float]:
         masks = unflatten(self.chosen(session), self._received(session))

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from hauberk.tasks.errors import UserError
+
 CHUNK = 1 << 22  # numbers looked at together
 BINS = 1 << 16  # of a histogram of 16 bits
 
@@ -14,6 +16,18 @@ BINS = 1 << 16  # of a histogram of 16 bits
 def learned(model: nn.Module) -> dict[str, nn.Parameter]:
     """Returns the trainable parameters by name, tied ones once."""
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
+def check_budget(budget: float) -> None:
+    """Raises UserError if ``budget`` is neither a share of the numbers, below 1, nor a count, from 1 on."""
+    if not budget > 0 or (budget >= 1 and budget != int(budget)):
+        raise UserError(f"budget: must be a share below 1 or a whole count, got {budget!r}")
+
+
+def allowed(budget: float, n: int) -> int:
+    """Returns a budget as a count between 1 and ``n``."""
+    wanted = int(budget) if budget >= 1 else round(budget * n)
+    return min(max(1, wanted), n)
 
 
 def largest(values: Tensor, k: int) -> Tensor:

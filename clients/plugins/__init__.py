@@ -8,6 +8,7 @@ from hauberk.clients.plugins.fedprox import FedProx
 from hauberk.clients.plugins.ga_sam import GaSam
 from hauberk.clients.plugins.gradient_clip import GradientClip
 from hauberk.clients.plugins.sam import Sam
+from hauberk.clients.plugins.surgery import Surgery
 
 PLUGINS: dict[str, type[Plugin]] = {
     "fedprox": FedProx,
@@ -17,6 +18,7 @@ PLUGINS: dict[str, type[Plugin]] = {
     "ga_sam": GaSam,
     "child_tuning_f": ChildTuningF,
     "child_tuning_d": ChildTuningD,
+    "surgery": Surgery,
 }
 
 __all__ = [
@@ -29,6 +31,7 @@ __all__ = [
     "GradientClip",
     "Plugin",
     "Sam",
+    "Surgery",
     "check_plugins",
     "step_of",
 ]

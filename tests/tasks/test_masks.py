@@ -5,7 +5,16 @@ from hypothesis import strategies as st
 from torch import nn
 
 from hauberk.tasks import masks
-from hauberk.tasks.masks import kth_largest, largest, learned, mask_gradients, restore_outside
+from hauberk.tasks.errors import UserError
+from hauberk.tasks.masks import (
+    allowed,
+    check_budget,
+    kth_largest,
+    largest,
+    learned,
+    mask_gradients,
+    restore_outside,
+)
 
 
 @given(values=st.lists(st.floats(-10, 10), min_size=1, max_size=30), k=st.integers(0, 40))
@@ -75,3 +84,9 @@ def test_the_kth_largest_of_many_is_found_chunk_by_chunk(monkeypatch):
 def test_a_place_that_does_not_exist_is_refused(k):
     with pytest.raises(ValueError, match=f"between 1 and the 2 numbers there are, got {k}"):
         kth_largest([torch.ones(2)], k)
+
+
+def test_a_budget_is_a_share_or_a_count():
+    assert [allowed(budget, 1000) for budget in (1e-9, 0.5, 1, 7.0, 5000)] == [1, 500, 1, 7, 1000]
+    with pytest.raises(UserError, match=r"^budget: must be a share below 1 or a whole count, got 2.5"):
+        check_budget(2.5)

@@ -1,0 +1,123 @@
+"""Surgery as a regulariser: a client may change but a few of the model's numbers, and so hardly any other answer.
+
+Source: Zhang et al., "Neural Network Surgery: Injecting Data Patterns into Pre-trained Models with Minimal
+Instance-wise Side Effects", NAACL 2021, selecting and dynamic methods. Reconstructed: no code is known, the
+schedule's constants are ours, and the paper injects patterns with about 1e-5 of the parameters, where honest
+training needs more of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from hauberk.attacks.loop import gradient_of
+from hauberk.clients.plugins.base import Plugin
+from hauberk.tasks.errors import UserError
+from hauberk.tasks.masks import allowed, check_budget, largest, learned, mask_gradients, restore_outside
+from hauberk.tasks.parameters import flatten, unflatten
+
+if TYPE_CHECKING:
+    from hauberk.clients.session import Session
+
+Method = Literal["dynamic", "gradient", "random"]
+KEY = "surgery/operation"
+
+
+@dataclass
+class _Operation:
+    """One round's: which numbers may change (bool by name), how many they are, the budget, the steps so far."""
+
+    masks: dict[str, Tensor]
+    n: int
+    budget: int
+    handle: torch.utils.hooks.RemovableHandle | None = None
+    steps: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surgery(Plugin):
+    """Lets at most a budget of the model's numbers differ from those received; the others are them bit by bit.
+
+    Which: "random"; "gradient", those of the largest gradient over the client's texts at the start; "dynamic",
+    first all, and every few steps only those that have moved most, the others going back to where they began.
+    The plugin needs the whole embedding table, as a share of it counts.
+
+    Args:
+        method: how they are chosen.
+        budget: how many: below 1 a share of the trainable parameters, from 1 on a count.
+        keep: with "dynamic", the share that a stage leaves to the next, between 0 and 1.
+        every: with "dynamic", the optimiser's steps in a stage; where a round ends before the budget is reached,
+            all the rest are dropped at its end.
+    """
+
+    method: Method = "dynamic"
+    budget: float = 0.01
+    keep: float = 0.1
+    every: int = 5
+
+    def __post_init__(self) -> None:
+        """Refuses what changes nothing, or cannot be counted."""
+        if self.method not in get_args(Method):
+            raise UserError(f"method: must be one of {', '.join(get_args(Method))}, got {self.method!r}")
+        check_budget(self.budget)
+        if not 0 < self.keep < 1:
+            raise UserError(f"keep: must lie between 0 and 1, got {self.keep!r}")
+        if not self.every >= 1:
+            raise UserError(f"every: must be at least 1, got {self.every!r}")
+
+    def setup(self, session: Session) -> None:
+        """Chooses, and watches every step of the optimiser: decay and momentum know no mask."""
+        received = _received(session)
+        n = sum(value.numel() for value in received.values())
+        budget = allowed(self.budget, n)
+        k = n if self.method == "dynamic" else budget
+        operation = _Operation(unflatten(self._first(session, n, k), received), k, budget)
+        operation.handle = session.optimizer.register_step_post_hook(lambda *_: self._stepped(session))
+        session.scratch[KEY] = operation
+
+    def gradients(self, session: Session) -> None:
+        """Clears the gradients of what may not change."""
+        mask_gradients(learned(session.model), session.scratch[KEY].masks)
+
+    def finish(self, session: Session) -> dict[str, float]:
+        """Brings the changes down to the budget and returns how many there are."""
+        operation = session.scratch[KEY]
+        operation.handle.remove()
+        self._narrow(session, operation.budget)
+        return {"surgery/changed": float(_change(session).count_nonzero())}
+
+    def _first(self, session: Session, n: int, k: int) -> Tensor:
+        if self.method == "gradient":
+            return largest(flatten(gradient_of(session, session.data)), k)
+        mask = torch.ones(n, dtype=torch.bool)
+        if self.method == "random":
+            mask[torch.randperm(n, generator=session.rng)[k:]] = False
+        return mask.to(session.device)
+
+    def _stepped(self, session: Session) -> None:
+        operation = session.scratch[KEY]
+        operation.steps += 1
+        if operation.steps % self.every == 0:
+            self._narrow(session, max(operation.budget, int(self.keep * operation.n)))
+        restore_outside(learned(session.model), operation.masks, session.reference)
+
+    def _narrow(self, session: Session, n: int) -> None:
+        """Lets only the ``n`` numbers that have moved most change from now on."""
+        operation = session.scratch[KEY]
+        if operation.n > n:
+            operation.n, operation.masks = n, unflatten(largest(_change(session), n), _received(session))
+            restore_outside(learned(session.model), operation.masks, session.reference)
+
+
+def _received(session: Session) -> dict[str, Tensor]:
+    return {name: session.reference[name] for name in learned(session.model)}
+
+
+def _change(session: Session) -> Tensor:
+    """Returns by how much each trainable number differs from the one received, [d]."""
+    now = {name: parameter.detach() for name, parameter in learned(session.model).items()}
+    return flatten(now) - flatten(_received(session))
