@@ -2,10 +2,12 @@
 
 from hauberk.server.detectors.base import Detector, State
 from hauberk.server.detectors.dan import DAN
+from hauberk.server.detectors.strip import STRIP
 from hauberk.server.detectors.view import View
 
 DETECTORS: dict[str, type[Detector]] = {
     "dan": DAN,
+    "strip": STRIP,
 }
 
-__all__ = ["DAN", "DETECTORS", "Detector", "State", "View"]
+__all__ = ["DAN", "DETECTORS", "STRIP", "Detector", "State", "View"]
