@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping
-from typing import Any, get_type_hints
+from types import NoneType
+from typing import Any, get_args, get_type_hints
 
 from pydantic import ConfigDict, Field, ValidationError, create_model
 
@@ -67,11 +68,31 @@ def checked(cls: type, raw: dict[str, Any]) -> dict[str, Any]:
 
 def make(cls: type, raw: dict[str, Any]) -> Any:
     """Constructs ``cls`` from raw values after checking names and types; raises ValueError with all mistakes."""
+    raw, parts, wrong = dict(raw), {}, []
+    for key, part in _parts_of(cls).items():
+        if isinstance(raw.get(key), Mapping):
+            try:
+                parts[key] = make(part, raw.pop(key))
+            except ValueError as error:
+                wrong += [f"{key}.{line}" for line in str(error).splitlines()]
     try:
         values = _model(cls).model_validate_json(json.dumps(raw, default=str), strict=True)
     except ValidationError as error:
-        raise ValueError("\n".join(mistakes(error, parameters_of(cls)))) from None
-    return cls(**{key: getattr(values, key) for key in values.model_fields_set})
+        wrong += mistakes(error, parameters_of(cls))
+    if wrong:
+        raise ValueError("\n".join(wrong))
+    return cls(**{key: getattr(values, key) for key in values.model_fields_set}, **parts)
+
+
+def _parts_of(cls: type) -> dict[str, type]:
+    """Returns the parameters that are tables of their own, a dataclass or None, with their classes."""
+    kinds = {
+        key: [kind for kind in get_args(hint) if kind is not NoneType]
+        for key, hint in parameters_of(cls).items()
+    }
+    return {
+        key: kind[0] for key, kind in kinds.items() if len(kind) == 1 and dataclasses.is_dataclass(kind[0])
+    }
 
 
 def mistakes(error: ValidationError, known: Mapping[str, Any]) -> list[str]:
@@ -107,6 +128,8 @@ def _model(cls: type) -> Any:
 
 def plain(value: Any) -> Any:
     """Returns a value as TOML can hold it."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, tuple | list):
         return [plain(item) for item in value]
     if isinstance(value, Mapping):

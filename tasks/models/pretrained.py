@@ -20,6 +20,7 @@ from hauberk.tasks.embedded import checked_file
 from hauberk.tasks.errors import UserError, nearest
 from hauberk.tasks.models import embeddings
 from hauberk.tasks.models.base import TextModel
+from hauberk.tasks.models.lora import Lora, merged
 from hauberk.tasks.seeds import seeded
 from hauberk.tasks.tokenizer import Tokenizer, WordPiece
 
@@ -66,12 +67,16 @@ class PretrainedModel(TextModel):
         return self.network(**_inputs(batch)).logits
 
     def save_pretrained(self, folder: Path, labels: Sequence[str]) -> None:
-        """Writes a folder that transformers can load: network, tokenizer and the names of the classes."""
-        settings = self.network.config
+        """Writes a folder that transformers can load: network, tokenizer and the names of the classes.
+
+        Adapters become part of the weights, so that nobody needs peft to read it.
+        """
+        network = self.network if self.config.lora is None else merged(self.network)
+        settings = network.config
         settings.id2label = dict(enumerate(labels))
         settings.label2id = {label: number for number, label in enumerate(labels)}
         with _quiet_transformers() as transformers:
-            self.network.save_pretrained(folder)
+            network.save_pretrained(folder)
             source = transformers.AutoTokenizer.from_pretrained(
                 self.config.folder(), revision=self.config.revision
             )
@@ -85,10 +90,12 @@ class Pretrained:
     Args:
         path: "embedded:minilm-l6", a folder, or a name on the Hugging Face hub.
         revision: its version on the hub; pin one, so that a figure always means the same weights.
+        lora: where only adapters and the head are to learn.
     """
 
     path: str = EMBEDDED
     revision: str | None = None
+    lora: Lora | None = None
 
     def __post_init__(self) -> None:
         """Refuses an embedded model that does not exist."""
@@ -105,7 +112,7 @@ class Pretrained:
         """Returns the pretrained network with a new head of ``n_classes``, in float32.
 
         Raises:
-            UserError: if it cannot be loaded, or is another one than was pinned.
+            UserError: if it cannot be loaded, is another one than was pinned, or cannot be adapted.
         """
         with seeded(rng), _quiet_transformers() as transformers:
             try:
@@ -117,7 +124,12 @@ class Pretrained:
                     raise
                 reason = " ".join(str(error).split())[:300]
                 raise UserError(f"model.path: cannot load '{self.path}': {reason}") from error
-        return PretrainedModel(network.float(), self)
+            return self._adapted(PretrainedModel(network.float(), self))
+
+    def _adapted(self, model: PretrainedModel) -> PretrainedModel:
+        if self.lora is not None:
+            self.lora.adapt(model.network, tuple(name.removeprefix("network.") for name in model.head_names))
+        return model
 
     def folder(self) -> str:
         """Returns what transformers calls the model's name or path; embedded weights are checked first."""
