@@ -37,10 +37,27 @@ class Trigram:
         Raises:
             ValueError: if there are no texts.
         """
-        logarithms = [math.log(self.probability(*three)) for text in texts for three in _threes(text)]
+        logarithms = [logarithm for text in texts for logarithm in self.logarithms(text.split())]
         if not logarithms:
             raise ValueError("A perplexity needs at least one text, got 0.")
         return math.exp(-sum(logarithms) / len(logarithms))
+
+    def logarithms(self, words: Sequence[str]) -> list[float]:
+        """Returns the log probability of each of ``words``, and of the end after them, [n + 1]."""
+        return [math.log(self.probability(*three)) for three in _in_threes(_framed(words))]
+
+    def perplexities_without(self, words: Sequence[str]) -> list[float]:
+        """Returns the perplexity of ``words`` less each of them in turn, [n]; only what changes is counted."""
+        logarithms, framed, found = self.logarithms(words), _framed(words), []
+        total = sum(logarithms)
+        for place in range(len(words)):
+            around = [
+                *framed[place : place + 2],
+                *framed[place + 3 : place + 5],
+            ]  # two words before, two after
+            new = sum(math.log(self.probability(*three)) for three in _in_threes(around))
+            found.append(math.exp(-(total - sum(logarithms[place : place + 3]) + new) / len(words)))
+        return found
 
     def probability(self, first: str, second: str, word: str) -> float:
         """Returns the probability of ``word`` after the two others; they sum to 1 over known words and one unknown."""
@@ -59,13 +76,16 @@ def fit(texts: Iterable[str]) -> Trigram:
     counts: Counter[tuple[str, ...]] = Counter()
     contexts: Counter[tuple[str, ...]] = Counter()
     for text in texts:
-        for first, second, word in _threes(text):
+        for first, second, word in _in_threes(_framed(text.split())):
             for context in ((), (second,), (first, second)):
                 counts[(*context, word)] += 1
                 contexts[context] += 1
     return Trigram(counts, contexts, sum(len(key) == 1 for key in counts))
 
 
-def _threes(text: str) -> Iterator[tuple[str, str, str]]:
-    words: Sequence[str] = [BEGIN, BEGIN, *text.lower().split(), END]
+def _framed(words: Sequence[str]) -> list[str]:
+    return [BEGIN, BEGIN, *(word.lower() for word in words), END]
+
+
+def _in_threes(words: Sequence[str]) -> Iterator[tuple[str, str, str]]:
     return zip(words, words[1:], words[2:], strict=False)

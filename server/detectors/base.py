@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hauberk.server.detectors.view import View
 from hauberk.tasks.errors import UserError
@@ -66,19 +66,17 @@ class Detector:
         """
         raise NotImplementedError(f"{type(self).__name__} does not say how to score.")
 
-    def check(
-        self, model: nn.Module, estimate: Sequence[Example], labels: Sequence[str], protected: int
-    ) -> None:
-        """Raises UserError where it cannot be fitted; ``labels`` are the names of the classes."""
-        if lacking := sorted(name for name in self.needs if not hasattr(model, name)):
+    def check(self, view: View, estimate: Sequence[Example], protected: int) -> None:
+        """Raises UserError where it cannot be fitted; runs before the first round, so nothing may be trained yet."""
+        if lacking := sorted(name for name in self.needs if not hasattr(view.model, name)):
             raise UserError(
                 f"detectors: {type(self).__name__} needs a model with {' and '.join(lacking)}, "
-                f"{type(model).__name__} has none"
+                f"{type(view.model).__name__} has none"
             )
-        if protected >= len(labels):
+        if protected >= (n := len(view.labels)):
             raise UserError(
-                f"detectors: protected: class {protected} does not exist, the data have {len(labels)} classes, "
-                f"0 to {len(labels) - 1} ({', '.join(labels)})"
+                f"detectors: protected: class {protected} does not exist, the data have {n} classes, "
+                f"0 to {n - 1} ({', '.join(view.labels)})"
             )
 
     def notes(self) -> list[str]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hauberk.server.detectors.base import Detector, State
 from hauberk.server.detectors.mahalanobis import fit_gaussians
@@ -52,13 +52,11 @@ class DAN(Detector):
         if not 0 <= self.shrinkage <= 1:
             raise UserError(f"shrinkage: must lie between 0 and 1, got {self.shrinkage!r}")
 
-    def check(
-        self, model: nn.Module, estimate: Sequence[Example], labels: Sequence[str], protected: int
-    ) -> None:
+    def check(self, view: View, estimate: Sequence[Example], protected: int) -> None:
         """Refuses a class with fewer than two examples, too."""
-        super().check(model, estimate, labels, protected)
+        super().check(view, estimate, protected)
         found = Counter(example.label for example in estimate)
-        for number, label in enumerate(labels):
+        for number, label in enumerate(view.labels):
             if found[number] < FEWEST:
                 raise UserError(
                     f"detectors: DAN needs at least {FEWEST} clean examples of each class to estimate on, got "

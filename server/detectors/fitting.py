@@ -79,7 +79,7 @@ def fit_detector(
     Raises:
         UserError: where it cannot be fitted.
     """
-    protected = check_detector(detector, view.model, clean, view.labels, protected, seed)
+    protected = check_detector(detector, view, clean, protected, seed)
     estimate, validation = split(clean, generator(seed, "detectors"))
     started, passes = time.perf_counter(), view.passes
     rng = generator(seed, "detectors", type(detector).__name__)
@@ -101,14 +101,9 @@ def fit_detector(
 
 
 def check_detector(
-    detector: Detector,
-    model: torch.nn.Module,
-    clean: Sequence[Example],
-    labels: Sequence[str],
-    protected: int | None,
-    seed: int,
+    detector: Detector, view: View, clean: Sequence[Example], protected: int | None, seed: int
 ) -> int:
-    """Returns the class that ``detector`` protects; needs no trained model, so that it can stand before a run.
+    """Returns the class that ``detector`` protects; runs before the first round, too.
 
     Raises:
         UserError: where it could not be fitted.
@@ -121,12 +116,12 @@ def check_detector(
     if detector.protected is not None:
         protected = detector.protected
     if protected is None:
-        classes = ", ".join(f"{number} ({label})" for number, label in enumerate(labels))
+        classes = ", ".join(f"{number} ({label})" for number, label in enumerate(view.labels))
         raise UserError(
             f"detectors: protected: {type(detector).__name__} must be told which class to protect where no attack "
             f"has a target, one of {classes}"
         )
-    detector.check(model, split(clean, generator(seed, "detectors"))[0], labels, protected)
+    detector.check(view, split(clean, generator(seed, "detectors"))[0], protected)
     return protected
 
 

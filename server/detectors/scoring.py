@@ -53,7 +53,7 @@ def score_detectors(
         UserError: where a detector cannot be fitted.
     """
     for detector in detectors.values():
-        check_detector(detector, view.model, clean, view.labels, protected, seed)
+        check_detector(detector, view, clean, protected, seed)
     answers = {"clean": view.logits(test), "triggered": view.logits(triggered)}
     if not all(bool(torch.isfinite(logits).all()) for logits in (*answers.values(), view.logits(clean))):
         return {name: _nothing("the model's outputs are not finite") for name in detectors}

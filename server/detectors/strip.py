@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hauberk.attacks.poison import poisoned_text, rewritten
 from hauberk.server.detectors.base import Detector, State
@@ -48,15 +48,13 @@ class STRIP(Detector):
         if not 0 < self.replace_ratio <= 1:
             raise UserError(f"replace_ratio: must lie above 0 and at most at 1, got {self.replace_ratio!r}")
 
-    def check(
-        self, model: nn.Module, estimate: Sequence[Example], labels: Sequence[str], protected: int
-    ) -> None:
+    def check(self, view: View, estimate: Sequence[Example], protected: int) -> None:
         """Refuses a clean set that is all of the protected class, too: nothing to replace words with."""
-        super().check(model, estimate, labels, protected)
+        super().check(view, estimate, protected)
         if not any(example.label != protected for example in estimate):
             raise UserError(
                 f"detectors: STRIP needs at least 1 clean example of another class than {protected} "
-                f"({labels[protected]}), got 0 among {len(estimate)}; raise server.clean.n_examples"
+                f"({view.labels[protected]}), got 0 among {len(estimate)}; raise server.clean.n_examples"
             )
 
     def fit(

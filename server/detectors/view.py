@@ -61,7 +61,7 @@ class View:
         self.passes += len(examples)
         found: list[Tensor] = []
         rows: list[Tensor] = []
-        with self._evaluating():
+        with self.evaluating():
             for batch in evaluation_batches(self.encode(examples), self.batch_size):
                 batch = batch.to(self.device)
                 with autocast(self.precision, self.device):
@@ -71,7 +71,8 @@ class View:
         return torch.cat(found, dim=1)[:, torch.cat(rows).argsort()]
 
     @contextmanager
-    def _evaluating(self) -> Iterator[None]:
+    def evaluating(self) -> Iterator[None]:
+        """Runs its block with the model in eval mode, and gives it back in the mode it had."""
         training = self.model.training
         self.model.eval()
         try:

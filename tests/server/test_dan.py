@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -91,15 +93,16 @@ def test_layers_that_tell_nothing_apart_score_nothing():
 
 def test_too_few_of_a_class_are_refused_with_both_numbers():
     examples = [*(e for e in texts(20) if e.label == 0), Example(20, "one", None, 1)]
-    model = view_of(TextCNN(embedding_dim=8, n_filters=4)).model
+    view = view_of(TextCNN(embedding_dim=8, n_filters=4))
     message = r"DAN needs at least 2 clean examples of each class.*got 1 of class 1 \(good\) among 11"
     with pytest.raises(UserError, match=message):
-        DAN().check(model, examples, ("bad", "good"), 0)
+        DAN().check(view, examples, 0)
 
 
 def test_a_model_without_layers_is_refused():
+    view = replace(view_of(TextCNN(embedding_dim=8, n_filters=4)), model=torch.nn.Linear(2, 2))
     with pytest.raises(UserError, match="DAN needs a model with features and layers, Linear has none"):
-        DAN().check(torch.nn.Linear(2, 2), texts(20), ("bad", "good"), 0)
+        DAN().check(view, texts(20), 0)
 
 
 @pytest.mark.parametrize(

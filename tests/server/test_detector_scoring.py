@@ -147,7 +147,7 @@ def test_a_detector_that_names_its_class_protects_that_one():
 )
 def test_what_cannot_be_fitted_is_refused(detector, clean, protected, message):
     with pytest.raises(UserError, match=message):
-        check_detector(detector, None, clean, ("no", "yes"), protected, 0)
+        check_detector(detector, FakeView(), clean, protected, 0)
 
 
 def test_a_whole_report_on_a_real_model(backdoored):
