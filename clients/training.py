@@ -90,4 +90,4 @@ def _step(session: Session, batch: Batch) -> Tensor:
 def _mean(losses: list[tuple[Tensor, int]]) -> float:
     """Returns the mean loss per text; the tensors are read only here, so that no step waits for another."""
     total = torch.stack([loss.double() * n for loss, n in losses]).sum()
-    return float(total) / sum(n for _, n in losses)
+    return float(total) / max(1, sum(n for _, n in losses))  # Poisson's batches may all be empty

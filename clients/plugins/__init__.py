@@ -4,6 +4,7 @@ from hauberk.clients.plugins.asam import Asam
 from hauberk.clients.plugins.base import Plugin, check_plugins, step_of
 from hauberk.clients.plugins.child_tuning_d import ChildTuningD
 from hauberk.clients.plugins.child_tuning_f import ChildTuningF
+from hauberk.clients.plugins.differential_privacy import DifferentialPrivacy
 from hauberk.clients.plugins.fedprox import FedProx
 from hauberk.clients.plugins.ga_sam import GaSam
 from hauberk.clients.plugins.gradient_clip import GradientClip
@@ -19,6 +20,7 @@ PLUGINS: dict[str, type[Plugin]] = {
     "child_tuning_f": ChildTuningF,
     "child_tuning_d": ChildTuningD,
     "surgery": Surgery,
+    "differential_privacy": DifferentialPrivacy,
 }
 
 __all__ = [
@@ -26,6 +28,7 @@ __all__ = [
     "Asam",
     "ChildTuningD",
     "ChildTuningF",
+    "DifferentialPrivacy",
     "FedProx",
     "GaSam",
     "GradientClip",

@@ -33,6 +33,9 @@ class Plugin:
     owns_step: ClassVar[bool] = False
     whole_table: ClassVar[bool] = True
 
+    def check(self, plugins: Sequence[Plugin]) -> None:
+        """Raises UserError if it cannot do its part in this list, of which it is one."""
+
     def setup(self, session: Session) -> None:
         """Runs before the first batch; may replace the session's optimiser, batches, loss or reference."""
 
@@ -60,10 +63,12 @@ class Plugin:
 
 
 def check_plugins(plugins: Sequence[Plugin]) -> None:
-    """Raises UserError if more than one plugin wants to own the step."""
+    """Raises UserError if more than one plugin wants to own the step, or if one cannot work in this list."""
     owners = [type(plugin).__name__ for plugin in plugins if plugin.owns_step]
     if len(owners) > 1:
         raise UserError(f"at most 1 plugin may own the step, got {len(owners)}: {', '.join(owners)}")
+    for plugin in plugins:
+        plugin.check(plugins)
 
 
 def step_of(plugins: Sequence[Plugin]) -> Plugin:

@@ -69,6 +69,11 @@ class Surgery(Plugin):
         if not self.every >= 1:
             raise UserError(f"every: must be at least 1, got {self.every!r}")
 
+    @property
+    def reads_texts(self) -> bool:
+        """Whether it chooses by gradients that it takes itself."""
+        return self.method == "gradient"
+
     def setup(self, session: Session) -> None:
         """Chooses, and watches every step of the optimiser: decay and momentum know no mask."""
         received = _received(session)

@@ -9,10 +9,19 @@ import torch
 
 from hauberk.clients import PLUGINS, Training, train
 from hauberk.clients.plugins import Plugin
+from hauberk.tasks.errors import UserError
 from hauberk.tasks.parameters import state_of
 
-EACH = [cls() for cls in PLUGINS.values()]
-pytestmark = pytest.mark.parametrize("plugin", EACH, ids=lambda plugin: type(plugin).__name__)
+
+@pytest.fixture(params=PLUGINS.values(), ids=PLUGINS)
+def plugin(request):
+    """Each plugin with its defaults; one whose extra is not installed is skipped."""
+    try:
+        return request.param()
+    except UserError as error:
+        if "pip install" not in str(error):
+            raise
+        pytest.skip(str(error))
 
 
 def trained(job, plugins, state=None):
