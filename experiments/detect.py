@@ -1,84 +1,24 @@
-"""Detectors at work on a finished run's model: how well they tell triggered texts, and a guard before its answers."""
+"""How well detectors tell triggered texts from clean ones on a finished run's model."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import torch
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
-from hauberk.attacks import Attack
 from hauberk.experiments.components import build, normalise
-from hauberk.experiments.export import load_model
-from hauberk.experiments.prepare import draw_clean, resolve_device
-from hauberk.experiments.spec import Spec
-from hauberk.server.detectors import DETECTORS, Detector, View
-from hauberk.server.detectors.scoring import Report, score_detectors
+from hauberk.experiments.finished import read_finished
+from hauberk.server.detectors import DETECTORS, Detector
+from hauberk.server.detectors.scoring import RATES, Report, score_detectors
 from hauberk.tasks.errors import UserError
-from hauberk.tasks.examples import Example, Splits
-from hauberk.tasks.models.base import TextModel
-from hauberk.tasks.seeds import generator
 
 Named = str | Mapping[str, Any] | Detector
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finished:
-    """A finished run, with all that a detector of its inputs works on.
-
-    Attributes:
-        splits: the data; what the clients trained on is no longer apart from the server's own.
-        clean: the server's own examples.
-        attack: bound to the data; None where nobody lied.
-    """
-
-    spec: Spec
-    view: View
-    splits: Splits
-    clean: list[Example]
-    attack: Attack | None
-
-    @property
-    def target(self) -> int | None:
-        """The class that the attack evokes, if there is one."""
-        poison = self.attack.poison if self.attack else None
-        return None if poison is None else poison.target
-
-    def triggered(self) -> list[Example]:
-        """Returns the test samples of other classes with the trigger in them, the same as in the run's evaluation."""
-        poison = self.attack.poison if self.attack else None
-        test = list(self.splits.test)
-        return [] if poison is None else poison.trigger(test, generator(self.spec.seed, "trigger"))
-
-
-def read_finished(run_folder: str | Path) -> Finished:
-    """Loads a finished run's final model and draws its data again.
-
-    Raises:
-        UserError: there is no such run, or the server had no clean examples.
-    """
-    spec, summary, model = load_model(Path(run_folder))
-    if not spec.server.clean.n_examples:
-        raise UserError(
-            f"{run_folder}: server.clean.n_examples: a detector needs at least 2 clean examples of the server's own, "
-            "this run has 0"
-        )
-    torch.set_num_threads(spec.server.threads)
-    task = spec.build_task()
-    splits = task.splits(spec.seed)
-    train, clean = draw_clean(splits.train, spec.server.clean.n_examples, spec.seed)
-    attack = spec.build_attack() if spec.n_liars else None
-    view = View(
-        model=cast(TextModel, model),
-        encode=task.encode,
-        labels=tuple(summary["labels"]),
-        precision=spec.training.precision,
-        device=resolve_device(spec.device),
-    )
-    bound = attack.bind(replace(splits, train=tuple(train))) if attack else None
-    return Finished(spec=spec, view=view, splits=splits, clean=clean, attack=bound)
 
 
 def detect_run(run_folder: str | Path, detectors: Sequence[Named]) -> dict[str, Report]:
@@ -121,3 +61,29 @@ def _built(detector: Named) -> tuple[str, Detector]:
     except ValueError as error:
         raise UserError("\n".join(f"detectors.{line}" for line in str(error).splitlines())) from None
     return component["name"], build(component, DETECTORS)
+
+
+def show_detect(console: Console, reports: Mapping[str, Report], *, as_json: bool) -> None:
+    """Shows the reports of detectors as tables or as JSON."""
+    if as_json:
+        console.print_json(json.dumps(reports))
+        return
+    first, second = (Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0)) for _ in range(2))
+    for heading in ("detector", "protects", "AUROC", "clean", "triggered", "passes", "ms"):
+        first.add_column(heading, justify="left" if heading in ("detector", "protects") else "right")
+    for heading in ("FAR (FRR) at", *RATES):
+        second.add_column(heading, justify="right" if heading in RATES else "left")
+    for name, report in reports.items():
+        n = [str(report["n"].get(side, "-")) for side in ("clean", "triggered")]
+        costs = [_figure(report["passes"], 1), _figure(report["milliseconds"], 2)]
+        first.add_row(name, escape(str(report["protected"])), _figure(report["auroc"]), *n, *costs)
+        second.add_row(name, *(f"{_figure(report['far'][r])} ({_figure(report['frr'][r])})" for r in RATES))
+    console.print(first, second, highlight=False)
+    for name, report in reports.items():
+        lines = [*(f"no {key}: {why}" for key, why in report["reasons"].items()), *report["notes"]]
+        for line in lines:
+            console.print(f"{name}: {escape(line)}", highlight=False, soft_wrap=True)
+
+
+def _figure(value: float | None, digits: int = 3) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"

@@ -105,18 +105,22 @@ class RAP(Detector):
             norms = rows.detach().norm(dim=1, keepdim=True)
             for _ in range(self.epochs):
                 for batch in training_batches(data, self.batch_size, rng):
-                    self._learn(view, batch, before[batch.rows], protected)
-                    rows.data -= self.lr * rows.grad
+                    gradient = self._gradient(view, batch, before[batch.rows], protected, rows)
+                    rows.data -= self.lr * gradient
                     keep_norms(rows, norms)
             learned = rows.detach()[0].clone()
         return {"number": number, "row": learned, "protected": protected}
 
-    def _learn(self, view: View, batch: Batch, before: Tensor, protected: int) -> None:
+    def _gradient(
+        self, view: View, batch: Batch, before: Tensor, protected: int, rows: nn.Parameter
+    ) -> Tensor:
         view.passes += len(batch)
         # cuDNN cannot go back through a recurrent network in eval mode, which is how RAP trains.
         with autocast(view.precision, view.device), torch.backends.cudnn.flags(enabled=False):
             logits = view.model(batch.to(view.device))
             self.loss(logits.double().softmax(dim=1)[:, protected] - before.to(logits.device)).backward()
+        assert rows.grad is not None
+        return rows.grad
 
     def loss(self, change: Tensor) -> Tensor:
         """Returns the loss, a scalar, of the changes of the protected class's probability, [n]."""

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from hauberk.experiments.detect import read_finished
+from hauberk.experiments.finished import read_finished
 from hauberk.server.detectors import DETECTORS
 from hauberk.server.detectors.fitting import fit_detector
 from hauberk.tasks.parameters import flatten, state_of

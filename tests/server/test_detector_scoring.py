@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from hauberk.experiments.detect import read_finished
+from hauberk.experiments.finished import read_finished
 from hauberk.server.detectors import DAN, Detector
 from hauberk.server.detectors.fitting import check_detector, fit_detector, split
 from hauberk.server.detectors.scoring import RATES, auroc, figures, score_detectors

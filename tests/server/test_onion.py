@@ -9,7 +9,7 @@ import shutil
 import pytest
 import torch
 
-from hauberk.experiments.detect import read_finished
+from hauberk.experiments.finished import read_finished
 from hauberk.server.detectors import ONION
 from hauberk.server.detectors.fitting import fit_detector
 from hauberk.server.detectors.perplexity import WordTrigram, load_network

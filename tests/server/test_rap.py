@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from hauberk.experiments.detect import read_finished
+from hauberk.experiments.finished import read_finished
 from hauberk.server.detectors import RAP
 from hauberk.server.detectors.fitting import fit_detector
 from hauberk.server.detectors.rap import probability, row_kept

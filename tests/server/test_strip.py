@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 import torch
 
-from hauberk.experiments.detect import read_finished
+from hauberk.experiments.finished import read_finished
 from hauberk.server.detectors import STRIP
 from hauberk.server.detectors.fitting import fit_detector
 from hauberk.server.detectors.scoring import score_detectors
