@@ -76,13 +76,19 @@ def with_gradient(model: nn.Module) -> dict[str, nn.Parameter]:
 @torch.no_grad()
 def climb(parameters: Mapping[str, nn.Parameter], scales: Mapping[str, Tensor], length: float) -> None:
     """Adds ``length`` T^2 g / ||T g||_2 to the parameters, g being their gradients; the norm is one for all."""
-    ways: dict[str, Tensor] = {}
-    for name, parameter in parameters.items():
-        if parameter.grad is not None:
-            ways[name] = parameter.grad * scales[name] if name in scales else parameter.grad
-    factor = length / (torch.stack([way.norm() for way in ways.values()]).norm() + TINY)
-    for name, way in ways.items():
-        parameters[name].add_((way * scales[name] if name in scales else way) * factor)
+    gradients = {name: p.grad for name, p in parameters.items() if p.grad is not None}
+    norms = [_scaled_norm(gradient, scales.get(name)) for name, gradient in gradients.items()]
+    factor = length / (torch.stack(norms).norm() + TINY)
+    for name, gradient in gradients.items():
+        scale = scales.get(name)
+        parameters[name].add_(gradient * (factor if scale is None else scale.square() * factor))
+
+
+def _scaled_norm(gradient: Tensor, scale: Tensor | None) -> Tensor:
+    """Returns ||T g||_2, without a product of that size where T is a scalar."""
+    if scale is None:
+        return gradient.norm()
+    return gradient.norm() * scale if scale.dim() == 0 else (gradient * scale).norm()
 
 
 @contextmanager
