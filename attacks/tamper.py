@@ -113,6 +113,16 @@ class Tamper:
                 raise UserError(
                     f"attack.tamper: {name} needs a model with '{feature}', and {type(model).__name__} has none"
                 )
+        table: Any = getattr(model, "embedding", None)
+        if (
+            "embedding" in self.needs
+            and isinstance(table, nn.Module)
+            and not all(p.requires_grad for p in table.parameters())
+        ):
+            # Frozen numbers do not travel, but a worker's next client would find them changed.
+            raise UserError(
+                f"attack.tamper: {name} needs word vectors that are trained, got frozen ones (model.lora)"
+            )
         if self.needs_poison and poison is None:
             raise UserError(
                 f"attack.tamper: {name} needs a poison whose trigger it learns, and attack.poison is absent"

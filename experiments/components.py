@@ -86,13 +86,12 @@ def make(cls: type, raw: dict[str, Any]) -> Any:
 
 def _parts_of(cls: type) -> dict[str, type]:
     """Returns the parameters that are tables of their own, a dataclass or None, with their classes."""
-    kinds = {
-        key: [kind for kind in get_args(hint) if kind is not NoneType]
-        for key, hint in parameters_of(cls).items()
-    }
-    return {
-        key: kind[0] for key, kind in kinds.items() if len(kind) == 1 and dataclasses.is_dataclass(kind[0])
-    }
+    parts = {}
+    for key, hint in parameters_of(cls).items():
+        kinds = [kind for kind in get_args(hint) if kind is not NoneType]
+        if len(kinds) == 1 and isinstance(kinds[0], type) and dataclasses.is_dataclass(kinds[0]):
+            parts[key] = kinds[0]
+    return parts
 
 
 def mistakes(error: ValidationError, known: Mapping[str, Any]) -> list[str]:

@@ -11,6 +11,7 @@ from hauberk.experiments.export import export_model, load_model
 from hauberk.experiments.flat import flatten, unflatten
 from hauberk.experiments.spec import SpecError, parse
 from hauberk.server import checkpoint
+from hauberk.tasks.errors import UserError
 from hauberk.tasks.parameters import flatten as flatten_state
 from hauberk.tasks.parameters import state_of
 
@@ -61,7 +62,7 @@ def test_a_mistake_inside_is_named(adapted, lora, message):
 def test_only_the_adapters_and_the_head_travel_and_the_model_is_exported_whole(adapted, tmp_path):
     pytest.importorskip("peft")
     run(adapted, out=tmp_path / "run")
-    _, summary, model = load_model(tmp_path / "run")
+    _, labels, model = load_model(tmp_path / "run")
     learned = state_of(model)
     assert all(".lora_" in name or ".classifier." in name for name in learned)
     sent = checkpoint.load(tmp_path / "run" / "checkpoint", summary["spec_hash"]).parameters
@@ -71,3 +72,11 @@ def test_only_the_adapters_and_the_head_travel_and_the_model_is_exported_whole(a
     export_model(tmp_path / "run", tmp_path / "exported")
     assert json.loads((tmp_path / "exported" / "config.json").read_text())["num_hidden_layers"] == 6
     assert not (tmp_path / "exported" / "adapter_config.json").exists()
+
+
+def test_an_attack_on_frozen_word_vectors_is_refused(adapted, tmp_path):
+    pytest.importorskip("peft")
+    adapted["federation"]["n_malicious"] = 1
+    adapted["attack"] = {"poison": {"name": "bad_word", "target": 1}, "tamper": "embedding_poisoning"}
+    with pytest.raises(UserError, match="needs word vectors that are trained, got frozen ones"):
+        run(adapted, out=tmp_path / "run")
