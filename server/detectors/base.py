@@ -79,6 +79,6 @@ class Detector:
                 f"0 to {n - 1} ({', '.join(view.labels)})"
             )
 
-    def notes(self) -> list[str]:
-        """Returns what a reader of this detector's figures must know."""
+    def notes(self, state: State) -> list[str]:
+        """Returns what a reader of the figures must know of this detector, fitted to ``state``."""
         return []

@@ -70,7 +70,7 @@ class ONION(Detector):
             found.append(max(reader.suspicions(words), default=0.0) if words else 0.0)
         return torch.tensor(found, dtype=torch.float64)
 
-    def notes(self) -> list[str]:
+    def notes(self, state: State) -> list[str]:
         """Returns which language model judges."""
         if self.model is None:
             return [

@@ -7,22 +7,23 @@ Source: Yang et al., "RAP: Robustness-Aware Perturbations for Defending against 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hauberk.attacks.poison import poisoned_text, rewritten
 from hauberk.server.detectors.base import Detector, State
+from hauberk.server.detectors.perturbing_row import RowTraining, probability, row_kept
 from hauberk.server.detectors.view import View
-from hauberk.tasks.batches import Batch, training_batches
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.examples import Example
-from hauberk.tasks.metrics import autocast
-from hauberk.tasks.word_rows import keep_norms, rows_alone
+from hauberk.tasks.seeds import draw, generator
+
+SCALES = (1.0, 4.0, 16.0, 64.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +38,8 @@ class RAP(Detector):
         word: the perturbing word, a single token. The paper's is "cf", which many attacks have for a trigger.
         smallest: what a clean text shall lose at least.
         largest: what it shall lose at most.
-        scale: the weight of the first term; raise it where even clean texts lose nothing.
+        scale: the weight of the first term, which the paper raises where even clean texts lose nothing; "auto" takes
+            the first of 1, 4, 16 and 64 at which they lose ``smallest`` in the mean (this rule is ours).
         lr: the step; gradients are never cleared, so that they work as a momentum.
         epochs: passes over the clean texts of the class.
         batch_size: texts of a step.
@@ -49,7 +51,7 @@ class RAP(Detector):
     word: str = "mb"
     smallest: float = 0.1
     largest: float = 0.3
-    scale: float = 1.0
+    scale: float | Literal["auto"] = "auto"
     lr: float = 1e-2
     epochs: int = 5
     batch_size: int = 32
@@ -61,9 +63,10 @@ class RAP(Detector):
             raise UserError(
                 f"smallest: 0 <= smallest <= largest <= 1, got {self.smallest!r} and {self.largest!r}"
             )
-        for key in ("scale", "lr"):
-            if not getattr(self, key) > 0:
-                raise UserError(f"{key}: must be above 0, got {getattr(self, key)!r}")
+        if self.scale != "auto" and not (not isinstance(self.scale, str) and self.scale > 0):
+            raise UserError(f"scale: must be above 0 or 'auto', got {self.scale!r}")
+        if not self.lr > 0:
+            raise UserError(f"lr: must be above 0, got {self.lr!r}")
         for key in ("epochs", "batch_size"):
             if getattr(self, key) < 1:
                 raise UserError(f"{key}: must be at least 1, got {getattr(self, key)!r}")
@@ -85,7 +88,7 @@ class RAP(Detector):
         ids = list((word - frame).elements())
         if len(ids) != 1:
             raise UserError(
-                f"word: {self.word!r} must be a single token to have a row of its own, got {len(ids)}"
+                f"detectors: RAP: word: {self.word!r} must be a single token to have a row of its own, got {len(ids)}"
             )
         return ids[0]
 
@@ -97,34 +100,30 @@ class RAP(Detector):
         protected: int,
         rng: torch.Generator,
     ) -> State:
-        """Returns the trained row, [h], where it belongs, and the class."""
+        """Returns the trained row, [h], where it belongs, the class, and the scale that did."""
         own = [example for example in estimate if example.label == protected]
-        before = probability(view, own, protected)
-        data, number, table = view.encode(self.perturbed(own)), self.row(view), view.model.embedding
-        with row_kept(table, number), view.evaluating(), rows_alone(view.model, [number]) as rows:
-            norms = rows.detach().norm(dim=1, keepdim=True)
-            for _ in range(self.epochs):
-                for batch in training_batches(data, self.batch_size, rng):
-                    gradient = self._gradient(view, batch, before[batch.rows], protected, rows)
-                    rows.data -= self.lr * gradient
-                    keep_norms(rows, norms)
-            learned = rows.detach()[0].clone()
-        return {"number": number, "row": learned, "protected": protected}
+        number, before = self.row(view), probability(view, own, protected)
+        training = RowTraining(
+            view=view,
+            number=number,
+            perturbed=view.encode(self.perturbed(own)),
+            before=before,
+            protected=protected,
+            lr=self.lr,
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+        )
+        seed, state = draw(rng), State()
+        for scale in SCALES if self.scale == "auto" else (self.scale,):
+            row = training.train(partial(self.loss, scale=float(scale)), generator(seed))
+            state = {"number": number, "row": row, "protected": protected, "scale": float(scale)}
+            if float(self.score(view, state, own).mean()) <= -self.smallest:
+                break
+        return state
 
-    def _gradient(
-        self, view: View, batch: Batch, before: Tensor, protected: int, rows: nn.Parameter
-    ) -> Tensor:
-        view.passes += len(batch)
-        # cuDNN cannot go back through a recurrent network in eval mode, which is how RAP trains.
-        with autocast(view.precision, view.device), torch.backends.cudnn.flags(enabled=False):
-            logits = view.model(batch.to(view.device))
-            self.loss(logits.double().softmax(dim=1)[:, protected] - before.to(logits.device)).backward()
-        assert rows.grad is not None
-        return rows.grad
-
-    def loss(self, change: Tensor) -> Tensor:
+    def loss(self, change: Tensor, scale: float) -> Tensor:
         """Returns the loss, a scalar, of the changes of the protected class's probability, [n]."""
-        return self.scale * (change + self.smallest).relu().mean() + (-self.largest - change).relu().mean()
+        return scale * (change + self.smallest).relu().mean() + (-self.largest - change).relu().mean()
 
     def score(self, view: View, state: State, examples: Sequence[Example]) -> Tensor:
         """Returns by how much the word raises each text's probability of the protected class, float64 [n]."""
@@ -137,18 +136,6 @@ class RAP(Detector):
         """Returns ``examples`` with the word before their text, the second of a pair."""
         return [rewritten(example, f"{self.word} {poisoned_text(example)}") for example in examples]
 
-
-def probability(view: View, examples: Sequence[Example], label: int) -> Tensor:
-    """Returns the probability of the class ``label`` for each of ``examples``, float64 [n]."""
-    return view.logits(examples).double().softmax(dim=1)[:, label]
-
-
-@contextmanager
-def row_kept(table: nn.Embedding, number: int) -> Iterator[Tensor]:
-    """Gives a row of ``table``, [h], to write to; after the block it is bit by bit what it was before."""
-    row = table.weight.data[number]
-    before = row.clone()
-    try:
-        yield row
-    finally:
-        row.copy_(before)
+    def notes(self, state: State) -> list[str]:
+        """Returns the scale that was found."""
+        return [f"scale: {state['scale']:g}"]

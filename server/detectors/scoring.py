@@ -85,7 +85,7 @@ def report(fitted: Fitted, view: View, clean: Sequence[Example], triggered: Sequ
         "passes": passes / n if len(scores) else None,
         "milliseconds": 1000 * seconds / n if len(scores) else None,
         "fit": {"passes": fitted.passes, "seconds": fitted.seconds},
-        "notes": fitted.detector.notes(),
+        "notes": fitted.detector.notes(fitted.state),
     }
 
 

@@ -50,7 +50,7 @@ def test_a_run_is_judged_on_what_it_was_evaluated_on(finished):
 def test_the_clean_examples_are_the_run_s_own_and_apart_from_the_test_split(finished):
     opened = read_finished(finished)
     assert len(opened.clean) == 100
-    assert set(opened.clean) <= set(opened.splits.train)
+    assert not set(opened.clean) & {*opened.prepared.worker["examples"], *opened.prepared.test}
     rate = json.loads((finished / "summary.json").read_text())["final"]["attack_success_rate"]
     answers = opened.view.logits(opened.triggered()).argmax(dim=1)
     assert float((answers == 0).double().mean()) == pytest.approx(rate)
@@ -83,10 +83,10 @@ def test_unknown_names_and_settings_are_refused_in_words():
 
 def test_a_guard_judges_what_is_taken_for_the_protected_class(finished):
     opened = read_finished(finished)
-    texts = [example.text for example in opened.splits.test]
+    texts = [example.text for example in opened.prepared.test]
     verdicts = guard_run(finished, texts, "dan", 0.1)
     assert [each["text"] for each in verdicts] == texts
-    answers = opened.view.logits(opened.splits.test).argmax(dim=1).tolist()
+    answers = opened.view.logits(opened.prepared.test).argmax(dim=1).tolist()
     assert [each["prediction"] for each in verdicts] == [opened.view.labels[answer] for answer in answers]
     for each in verdicts:
         assert each["judged"] == (each["prediction"] == "0") == (each["score"] is not None)

@@ -25,21 +25,22 @@ def fitted(name, finished, seed=0):
     return fit_detector(DETECTORS[name](), finished.view, finished.clean, 1, seed)
 
 
+@pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("name", NAMES)
-def test_the_model_is_bit_by_bit_as_it_was(name, finished):
-    model = finished.view.model
+def test_the_model_is_bit_by_bit_as_it_was(name, training, finished):
+    model = finished.view.model.train(training)
     before = flatten(state_of(model)).clone()
     flags = [parameter.requires_grad for parameter in model.parameters()]
-    fitted(name, finished).score(finished.view, finished.splits.test[:20])
+    fitted(name, finished).score(finished.view, finished.prepared.test[:20])
     assert torch.equal(flatten(state_of(model)), before)
     assert [parameter.requires_grad for parameter in model.parameters()] == flags
     assert all(parameter.grad is None for parameter in model.parameters())
-    assert not model.training
+    assert all(part.training == training for part in model.modules())
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_same_seed_gives_the_same_bits(name, finished):
-    texts = finished.splits.test[:20]
+    texts = finished.prepared.test[:20]
     runs = [fitted(name, finished, seed=3) for _ in range(2)]
     first, second = (each.score(finished.view, texts) for each in runs)
     assert first.dtype == np.float64
@@ -51,7 +52,7 @@ def test_the_same_seed_gives_the_same_bits(name, finished):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_score_belongs_to_its_text_alone(name, finished):
-    ready, texts = fitted(name, finished), list(finished.splits.test[:12])
+    ready, texts = fitted(name, finished), list(finished.prepared.test[:12])
     scores = ready.score(finished.view, texts)
     order = torch.randperm(12, generator=torch.Generator().manual_seed(0)).tolist()
     permuted = ready.score(finished.view, [texts[row] for row in order])
@@ -61,7 +62,7 @@ def test_a_score_belongs_to_its_text_alone(name, finished):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_labels_and_indices_are_not_read(name, finished):
-    ready, texts = fitted(name, finished), list(finished.splits.test[:12])
+    ready, texts = fitted(name, finished), list(finished.prepared.test[:12])
     unknown = [replace(example, label=-1, index=-1) for example in texts]
     assert (ready.score(finished.view, unknown) == ready.score(finished.view, texts)).all()
 

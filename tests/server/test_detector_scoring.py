@@ -152,7 +152,7 @@ def test_what_cannot_be_fitted_is_refused(detector, clean, protected, message):
 
 def test_a_whole_report_on_a_real_model(backdoored):
     run = read_finished(backdoored)
-    test = list(run.splits.test)
+    test = list(run.prepared.test)
     arguments = (run.clean, test, run.triggered(), run.target, run.spec.seed)
     first, second = (score_detectors({"dan": DAN()}, run.view, *arguments)["dan"] for _ in range(2))
     assert first["auroc"] > 0.75

@@ -53,7 +53,7 @@ def test_the_score_is_that_of_the_strangest_word():
 
 def test_the_report_says_which_language_model_judged(backdoored):
     run = read_finished(backdoored)
-    arguments = (run.clean, list(run.splits.test), run.triggered(), run.target, run.spec.seed)
+    arguments = (run.clean, list(run.prepared.test), run.triggered(), run.target, run.spec.seed)
     report = score_detectors({"onion": ONION()}, run.view, *arguments)["onion"]
     assert report["passes"] == 0
     assert report["auroc"] > 0.7
@@ -97,7 +97,7 @@ def test_a_network_costs_a_pass_for_the_text_and_one_for_each_word(tiny, backdoo
     passes = run.view.passes
     fitted.score(run.view, [Example(0, "a dull film", None, 0), Example(0, "", None, 0)])
     assert run.view.passes == passes + 4
-    assert ONION(model=tiny).notes() == [f"language model: {tiny}"]
+    assert ONION(model=tiny).notes({}) == [f"language model: {tiny}"]
 
 
 def test_what_cannot_be_loaded_is_said_in_one_line(tmp_path):

@@ -10,7 +10,7 @@ import torch
 from hauberk.experiments.finished import read_finished
 from hauberk.server.detectors import RAP
 from hauberk.server.detectors.fitting import fit_detector
-from hauberk.server.detectors.rap import probability, row_kept
+from hauberk.server.detectors.perturbing_row import probability, row_kept
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.examples import Example
 
@@ -18,7 +18,7 @@ from hauberk.tasks.examples import Example
 def test_the_loss_by_hand():
     change = torch.tensor([0.0, -0.2, -0.5, 0.3])
     # Too little lost: 0.1, 0, 0, 0.4; too much: 0, 0, 0.2, 0.
-    assert float(RAP(scale=2.0).loss(change)) == pytest.approx(2 * 0.5 / 4 + 0.2 / 4)
+    assert float(RAP().loss(change, scale=2.0)) == pytest.approx(2 * 0.5 / 4 + 0.2 / 4)
 
 
 @pytest.fixture
@@ -32,13 +32,31 @@ def fitted(run, **settings):
 
 def test_clean_texts_learn_to_lose_and_the_norm_is_kept(run):
     table = run.view.model.embedding.weight
-    ready = fitted(run, lr=0.5, epochs=20)
+    ready = fitted(run, lr=0.5, epochs=20, scale=1.0)
     assert ready.state["row"].norm() == pytest.approx(
         float(table[ready.state["number"]].detach().norm()), rel=1e-5
     )
     clean = [example for example in run.clean if example.label == 1]
-    start = RAP().loss(change(run, table[ready.state["number"]].detach().clone(), clean))
-    assert RAP().loss(change(run, ready.state["row"], clean)) < start
+    start = RAP().loss(change(run, table[ready.state["number"]].detach().clone(), clean), scale=1.0)
+    assert RAP().loss(change(run, ready.state["row"], clean), scale=1.0) < start
+
+
+class Loses(RAP):
+    """A stand-in under which clean texts lose a hundredth of the scale."""
+
+    def score(self, view, state, examples):
+        return torch.full((len(examples),), -0.01 * state["scale"], dtype=torch.float64)
+
+
+@pytest.mark.parametrize(("smallest", "scale"), [(0.005, 1.0), (0.1, 16.0), (0.9, 64.0)])
+def test_the_scale_is_raised_until_clean_texts_lose_enough(run, smallest, scale):
+    ready = fit_detector(Loses(smallest=smallest, largest=0.9), run.view, run.clean, 1, 0)
+    assert ready.state["scale"] == scale
+    assert ready.detector.notes(ready.state) == [f"scale: {scale:g}"]
+
+
+def test_a_scale_that_is_given_stays(run):
+    assert fitted(run, scale=3.0).state["scale"] == 3.0
 
 
 def change(run, row, examples):
@@ -59,7 +77,7 @@ def test_the_row_is_restored_to_the_bit_even_after_a_failure(run):
 
 def test_a_text_costs_two_passes(run):
     ready, passes = fitted(run), run.view.passes
-    ready.score(run.view, run.splits.test[:5])
+    ready.score(run.view, run.prepared.test[:5])
     assert run.view.passes == passes + 10
 
 
@@ -91,5 +109,5 @@ def test_settings_outside_their_range_are_refused(key, value):
 
 
 def test_scores_are_changes_of_probability(run):
-    found = fitted(run).score(run.view, run.splits.test)
+    found = fitted(run).score(run.view, run.prepared.test)
     assert (abs(found) <= 1).all()

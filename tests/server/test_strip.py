@@ -79,7 +79,7 @@ def test_it_costs_as_many_passes_as_copies(backdoored):
     run = read_finished(backdoored)
     fitted = fit_detector(STRIP(n_copies=7), run.view, run.clean, 1, 0)
     passes = run.view.passes
-    fitted.score(run.view, run.splits.test[:5])
+    fitted.score(run.view, run.prepared.test[:5])
     assert run.view.passes == passes + 35
 
 
