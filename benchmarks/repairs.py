@@ -19,7 +19,7 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from hauberk.experiments.components import build, normalise
-from hauberk.experiments.reopen import Reopened, reopen
+from hauberk.experiments.finished import Finished, read_finished
 from hauberk.experiments.spec import _value
 from hauberk.server.evaluation import prepare_evaluation
 from hauberk.server.repairs import REPAIRS, Repair
@@ -38,7 +38,7 @@ def steps_of(text: str) -> dict[str, Repair]:
     return numbered(chain)
 
 
-def on_validation(run: Reopened) -> Reopened:
+def on_validation(run: Finished) -> Finished:
     """Returns the run with its validation split in place of the test split."""
     prepared = run.prepared
     task, spec = prepared.worker["task"], prepared.spec
@@ -70,7 +70,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--split", choices=["test", "validation"], default="test")
     given = parser.parse_args()
-    run = reopen(given.run)
+    run = read_finished(given.run)
     if given.split == "validation":
         run = on_validation(run)
     print("| repair | clean | accuracy | attack success | its floor | note |\n|---|---|---|---|---|---|")

@@ -82,10 +82,67 @@ def compare(
     run_folders: Annotated[list[Path], typer.Argument(metavar="RUN...", help="folders of finished runs")],
     plot: Annotated[Path | None, typer.Option(help="draw the runs side by side into this PNG")] = None,
 ) -> None:
-    """Show finished runs side by side."""
+    """Show finished runs side by side, and how each one's answers differ from the first one's."""
+    from hauberk.experiments.side_effects import show_side_effects
     from hauberk.experiments.tables import show_runs
 
-    show_runs(Console(), run_folders, plot)
+    console = Console()
+    show_runs(console, run_folders, plot)
+    if len(run_folders) > 1:
+        show_side_effects(console, run_folders)
+
+
+@app.command()
+def repair(
+    run_folder: RunPath,
+    repairs: Annotated[
+        list[str],
+        typer.Option("--repair", metavar="NAME", help="a repair; more are applied one after another"),
+    ],
+    change: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME.key=value", help="change one value of a repair")
+    ] = None,
+    clean: Annotated[int | None, typer.Option(help="how many of the server's clean examples")] = None,
+    out: Annotated[Path | None, typer.Option(help="write the repaired model into this new folder")] = None,
+) -> None:
+    """Repair a finished run's model, and show what that changes; the run itself is left alone."""
+    from hauberk.experiments.repair import repair_run
+
+    repair_run(Console(), run_folder, repairs, change or [], n_clean=clean, out=out)
+
+
+@app.command()
+def detect(
+    run_folder: RunPath,
+    detectors: Annotated[
+        list[str] | None, typer.Option("--detector", metavar="NAME", help="default: all of them")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> None:
+    """Score how well detectors tell triggered texts from clean ones on a finished run's model."""
+    from hauberk.experiments.detect import detect_run, show_detect
+    from hauberk.server.detectors import DETECTORS
+
+    show_detect(Console(), detect_run(run_folder, detectors or sorted(DETECTORS)), as_json=as_json)
+
+
+@app.command()
+def guard(
+    run_folder: RunPath,
+    texts: Annotated[
+        Path, typer.Option("--input", metavar="FILE", help='JSON Lines with "text", or lines of plain text')
+    ],
+    detector: Annotated[str, typer.Option(metavar="NAME", help="who judges them")] = "dan",
+    rate: Annotated[
+        float, typer.Option("--false-rejections", help="the share of clean texts that may be rejected")
+    ] = 0.05,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON Lines")] = False,
+) -> None:
+    """Label new texts with a finished run's model: prediction, score, and whether to trust it."""
+    from hauberk.experiments.guard import guard_run, show_guard
+    from hauberk.experiments.texts import read_texts
+
+    show_guard(Console(), guard_run(run_folder, read_texts(texts), detector, rate), as_json=as_json)
 
 
 @app.command()

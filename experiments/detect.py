@@ -13,10 +13,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from hauberk.experiments.components import build, normalise
-from hauberk.experiments.finished import read_finished
+from hauberk.experiments.finished import Finished, read_finished
 from hauberk.server.detectors import DETECTORS, Detector
 from hauberk.server.detectors.scoring import RATES, Report, score_detectors
 from hauberk.tasks.errors import UserError
+from hauberk.tasks.examples import Example
 
 Named = str | Mapping[str, Any] | Detector
 
@@ -35,9 +36,22 @@ def detect_run(run_folder: str | Path, detectors: Sequence[Named]) -> dict[str, 
         UserError: there is no such run, it has no clean examples, or a detector cannot be fitted.
     """
     built = named(detectors)
-    run = read_finished(run_folder)
-    test = list(run.splits.test)
-    return score_detectors(built, run.view, run.clean, test, run.triggered(), run.target, run.spec.seed)
+    return scored(read_finished(run_folder), built)
+
+
+def scored(run: Finished, detectors: Mapping[str, Detector]) -> dict[str, Report]:
+    """Returns a report for each of ``detectors`` on a finished run."""
+    test, triggered = list(run.prepared.test), run.triggered()
+    return score_detectors(detectors, run.view, needed_clean(run), test, triggered, run.target, run.spec.seed)
+
+
+def needed_clean(run: Finished) -> tuple[Example, ...]:
+    """Returns the server's own clean examples; raises UserError if the run had none."""
+    if not run.clean:
+        raise UserError(
+            "server.clean.n_examples: a detector needs at least 2 clean examples of the server's own, this run has 0"
+        )
+    return run.clean
 
 
 def named(detectors: Sequence[Named]) -> dict[str, Detector]:

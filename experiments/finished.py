@@ -1,76 +1,130 @@
-"""A finished run as a detector needs it: its final model, the server's clean examples, and the trigger."""
+"""A finished run, opened again: its data, its final model and its trigger, for questions that come later."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import cast
+from typing import Any
 
-import torch
+from torch import Tensor
 
-from hauberk.attacks import Attack
-from hauberk.experiments.export import load_model
-from hauberk.experiments.prepare import draw_clean, resolve_device
+from hauberk.experiments import spec as specs
+from hauberk.experiments.folder import read_run
+from hauberk.experiments.prepare import Prepared, prepare
 from hauberk.experiments.spec import Spec
+from hauberk.server import checkpoint
 from hauberk.server.detectors import View
+from hauberk.server.evaluation import Metrics
+from hauberk.server.repairs import Repair
+from hauberk.server.repairs.apply import Reports
 from hauberk.tasks.errors import UserError
-from hauberk.tasks.examples import Example, Splits
-from hauberk.tasks.models.base import TextModel
+from hauberk.tasks.examples import Example
+from hauberk.tasks.parameters import load_state
 from hauberk.tasks.seeds import generator
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, eq=False)
 class Finished:
-    """A finished run, with all that a detector of its inputs works on.
+    """A finished run.
 
     Attributes:
-        splits: the data; what the clients trained on is no longer apart from the server's own.
-        clean: the server's own examples.
-        attack: bound to the data; None where nobody lied.
+        prepared: as it was before the first round; its one model is overwritten by whoever computes with it.
+        parameters: of the final model, after the repairs of its spec, [n_params].
+        rounds: how many there were.
     """
 
-    spec: Spec
-    view: View
-    splits: Splits
-    clean: list[Example]
-    attack: Attack | None
+    prepared: Prepared
+    parameters: Tensor
+    rounds: int
+
+    @property
+    def spec(self) -> Spec:
+        """The run's spec."""
+        return self.prepared.spec
+
+    @property
+    def clean(self) -> tuple[Example, ...]:
+        """The server's own examples."""
+        return tuple(self.prepared.server.repairs.context.clean)
+
+    @cached_property
+    def view(self) -> View:
+        """The final model as a detector sees it."""
+        server = self.prepared.server
+        load_state(server.model, self.parameters)
+        return View(
+            model=server.model,
+            encode=server.repairs.context.encode,
+            labels=self.prepared.labels,
+            precision=server.training.precision,
+            device=server.repairs.context.device,
+        )
 
     @property
     def target(self) -> int | None:
         """The class that the attack evokes, if there is one."""
-        poison = self.attack.poison if self.attack else None
-        return None if poison is None else poison.target
+        attack = self.prepared.server.attack
+        return None if attack is None or attack.poison is None else attack.poison.target
 
     def triggered(self) -> list[Example]:
         """Returns the test samples of other classes with the trigger in them, the same as in the run's evaluation."""
-        poison = self.attack.poison if self.attack else None
-        test = list(self.splits.test)
-        return [] if poison is None else poison.trigger(test, generator(self.spec.seed, "trigger"))
+        attack = self.prepared.server.attack
+        if attack is None or attack.poison is None:
+            return []
+        return attack.poison.trigger(self.prepared.test, generator(self.spec.seed, "trigger"))
+
+    def metrics(self, parameters: Tensor) -> Metrics:
+        """Returns what a model with these ``parameters`` [n_params] is worth on the test split."""
+        server = self.prepared.server
+        load_state(server.model, parameters)
+        return server.evaluate(server.model)
+
+    def repaired(
+        self, steps: Mapping[str, Repair], *, n_clean: int | None = None, seed: int | None = None
+    ) -> tuple[Tensor, Reports]:
+        """Returns the parameters after ``steps``, and their reports; the run's folder is left alone.
+
+        Args:
+            steps: repairs in their order; when they would run does not matter here.
+            n_clean: how many of the server's clean examples they get; by default all.
+            seed: of their random choices; by default the run's.
+
+        Raises:
+            UserError: if a repair needs clean examples and the server has none, or fewer than ``n_clean``.
+        """
+        repairs = self.prepared.server.repairs
+        if n_clean is not None and n_clean > len(self.clean):
+            raise UserError(
+                f"clean: must be at most server.clean.n_examples = {len(self.clean)} of this run, got {n_clean}"
+            )
+        clean = self.clean[:n_clean]
+        for name, step in steps.items():
+            if step.needs_clean and not clean:
+                raise UserError(f"{name} needs clean examples, and this run has server.clean.n_examples = 0")
+        once = {name: replace(step, when="end", every=None) for name, step in steps.items()}
+        chosen = replace(repairs, steps=once, context=replace(repairs.context, clean=clean))
+        chosen = chosen if seed is None else replace(chosen, seed=seed)
+        return chosen.finally_(self.parameters, self.rounds)
 
 
-def read_finished(run_folder: str | Path) -> Finished:
-    """Loads a finished run's final model and draws its data again.
+def read_finished(run: str | Path) -> Finished:
+    """Returns the finished run in the folder ``run``.
 
     Raises:
-        UserError: there is no such run, or the server had no clean examples.
+        UserError: there is no finished run, or its data have gone.
     """
-    spec, summary, model = load_model(Path(run_folder))
-    if not spec.server.clean.n_examples:
-        raise UserError(
-            f"{run_folder}: server.clean.n_examples: a detector needs at least 2 clean examples of the server's own, "
-            "this run has 0"
-        )
-    torch.set_num_threads(spec.server.threads)
-    task = spec.build_task()
-    splits = task.splits(spec.seed)
-    train, clean = draw_clean(splits.train, spec.server.clean.n_examples, spec.seed)
-    attack = spec.build_attack() if spec.n_liars else None
-    view = View(
-        model=cast(TextModel, model),
-        encode=task.encode,
-        labels=tuple(summary["labels"]),
-        precision=spec.training.precision,
-        device=resolve_device(spec.device),
-    )
-    bound = attack.bind(replace(splits, train=tuple(train))) if attack else None
-    return Finished(spec=spec, view=view, splits=splits, clean=clean, attack=bound)
+    spec, summary, parameters = read_parameters(Path(run))
+    return Finished(prepare(spec), parameters, summary["rounds"])
+
+
+def read_parameters(run: Path) -> tuple[Spec, dict[str, Any], Tensor]:
+    """Returns a finished run's spec, its summary, and the parameters of its final model, [n_params]."""
+    tables, summary = read_run(run)
+    spec = specs.parse(tables, where=f"{run / 'spec.toml'}: ")
+    folder = checkpoint.REPAIRED if "before_repairs" in summary else "checkpoint"
+    state = checkpoint.load(run / folder, summary["spec_hash"])
+    if state is None:
+        raise UserError(f"{run}: its checkpoint folder is empty, so there is no model to take out")
+    return spec, summary, state.parameters

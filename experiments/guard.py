@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from hauberk.experiments.detect import Named, named
+from hauberk.experiments.detect import Named, named, needed_clean
 from hauberk.experiments.finished import Finished, read_finished
 from hauberk.server.detectors.fitting import Fitted, fit_detector
 from hauberk.tasks.errors import UserError
@@ -49,7 +49,7 @@ def guard_run(
         raise UserError(f"false_rejection_rate: must lie between 0 and 1, got {false_rejection_rate!r}")
     ((_, built),) = named([detector]).items()
     run = read_finished(run_folder)
-    fitted = fit_detector(built, run.view, run.clean, run.target, run.spec.seed)
+    fitted = fit_detector(built, run.view, needed_clean(run), run.target, run.spec.seed)
     threshold = fitted.threshold(false_rejection_rate)
     if threshold is None:
         raise UserError(

@@ -85,8 +85,8 @@ def show_theory(console: Console, folder: Path) -> None:
 
 def _figures(found: Mapping[str, float]) -> list[str]:
     shares = [f"{found[f'theory/kappa_q{q}']:.2f}" for q in ("0.5", "0.99", "0.999")]
-    rest = [f"{found[f'theory/{key}']:.2f}" for key in ("top_share", "predicted_error", "expected_error", "observed_error")]
-    return [*shares, *rest, f"{found['theory/krum_rank']:.0f}"]
+    errors = [f"{found[f'theory/{key}_error']:.2f}" for key in ("predicted", "expected", "observed")]
+    return [*shares, f"{found['theory/top_share']:.2f}", *errors, f"{found['theory/krum_rank']:.0f}"]
 
 
 def draw_theory(path: Path, rounds: Sequence[Mapping[str, Any]], title: str, n_clients: int = 10) -> None:

@@ -30,6 +30,9 @@ class Prepared:
     """A run before its first round.
 
     Attributes:
+        start: the state before the first round.
+        labels: the names of the classes.
+        test: the test split.
         worker: the keyword arguments of each process's `Worker`.
         warnings: what the user should know before the run starts.
     """
@@ -38,6 +41,7 @@ class Prepared:
     server: Server
     start: ServerState
     labels: tuple[str, ...]
+    test: tuple[Example, ...]
     worker: dict[str, Any]
     warnings: list[str] = field(default_factory=list)
 
@@ -92,7 +96,7 @@ def prepare(spec: Spec, *, aggregator: Any = None, attack: Attack | None = None)
         "encoded": encoded, "partitions": partitions, "attack": attack,
         "n_malicious": server.n_malicious, "threads": spec.engine.threads_per_client, "device": device,
     }  # fmt: skip
-    return Prepared(spec, server, start, splits.labels, worker, warnings)
+    return Prepared(spec, server, start, splits.labels, tuple(splits.test), worker, warnings)
 
 
 def _warnings(

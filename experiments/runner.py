@@ -18,6 +18,8 @@ from typing import Any
 from hauberk.attacks import Attack
 from hauberk.clients.client import ClientReply
 from hauberk.experiments import spec as specs
+from hauberk.experiments.detect import scored
+from hauberk.experiments.finished import Finished
 from hauberk.experiments.folder import RunFolder, line_of
 from hauberk.experiments.plots import draw_curves
 from hauberk.experiments.prepare import Prepared, prepare
@@ -92,6 +94,9 @@ def conclude(prepared: Prepared, last: ServerState, folder: RunFolder) -> Result
         final, changes = repaired(prepared, last, summary)
         summary |= changes
         checkpoint.save(folder.path / checkpoint.REPAIRED, final, folder.spec_hash)
+    if prepared.spec.detectors:
+        run = Finished(prepared, final.parameters, final.round)
+        summary["detectors"] = scored(run, prepared.spec.build_detectors())
     draw_curves(
         folder.path / "curves.png", folder.rounds(), f"{prepared.spec.name}: {prepared.spec.aggregator.name}"
     )

@@ -6,7 +6,9 @@ Source: Zhang et al., "Fine-mixing: Mitigating Backdoors in Fine-tuned Language 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -15,6 +17,7 @@ from hauberk.server.repairs.base import Context, Repair, Report
 from hauberk.strategies.layout import Slot
 from hauberk.tasks.corpora import EMBEDDED, corpus_texts
 from hauberk.tasks.errors import UserError
+from hauberk.tasks.tokenizer import Tokenizer
 
 LONGEST = 512  # tokens of a text that are counted
 RARE = 20  # occurrences: below that all words count as equally rare, as in the paper
@@ -52,10 +55,24 @@ class EPUR(Repair):
         return repaired, {"rows": rows.tolist(), "corpus": self.corpus or ", ".join(EMBEDDED)}
 
     def _frequencies(self, context: Context, n_tokens: int) -> Tensor:
-        texts = [*corpus_texts(self.corpus, "repairs.e_pur.corpus"), *(one.text for one in context.clean)]
-        seconds = [one.second for one in context.clean if one.second is not None]
-        tokens = context.tokenizer.encode([*texts, *seconds], None, LONGEST).tokens
-        return torch.bincount(torch.as_tensor(tokens).long(), minlength=n_tokens)
+        own = [text for one in context.clean for text in (one.text, one.second) if text is not None]
+        return corpus_counts(context.tokenizer, self.corpus, n_tokens) + counts(
+            context.tokenizer, own, n_tokens
+        )
+
+
+@cache
+def corpus_counts(tokenizer: Tokenizer, corpus: str | None, n_tokens: int) -> Tensor:
+    """Returns how often each token id occurs in a corpus, int64 [n_tokens]; counted once in a process."""
+    return counts(tokenizer, corpus_texts(corpus, "repairs.e_pur.corpus"), n_tokens)
+
+
+def counts(tokenizer: Tokenizer, texts: Sequence[str], n_tokens: int) -> Tensor:
+    """Returns how often each token id occurs in ``texts``, int64 [n_tokens]."""
+    if not texts:
+        return torch.zeros(n_tokens, dtype=torch.long)
+    tokens = torch.as_tensor(tokenizer.encode(texts, None, LONGEST).tokens).long()
+    return torch.bincount(tokens, minlength=n_tokens)
 
 
 def purification_scores(change: Tensor, frequency: Tensor) -> Tensor:

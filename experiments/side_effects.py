@@ -1,0 +1,71 @@
+"""What one model answers otherwise than another, text by text, and how many of their numbers differ."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from hauberk.experiments.finished import Finished, read_finished
+from hauberk.tasks.consistency import consistency
+from hauberk.tasks.errors import UserError
+
+SideEffects = dict[str, Any]
+SHARES = {
+    "correlation": "correlation of scores",
+    "agreement": "correlation of right and wrong",
+    "spoilt": "right, then wrong",
+    "mended": "wrong, then right",
+}
+
+
+def side_effects(before: Finished, after: Finished) -> SideEffects:
+    """Compares the final models of two runs on the first one's test split.
+
+    Returns:
+        ``correlation`` (Pearson's, of the probabilities of the true classes), ``agreement`` (of right and wrong),
+        ``spoilt`` and ``mended`` (shares of the texts), and ``changed`` and ``parameters``, counts: None where the two
+        models have not the same tensors.
+
+    Raises:
+        UserError: if the runs have other classes or another test split.
+    """
+    if before.prepared.labels != after.prepared.labels or not _same_texts(before, after):
+        raise UserError("compare: two runs' answers can be compared only on the same classes and test split")
+    labels = before.prepared.server.evaluate.clean.labels
+    logits = [run.view.logits(run.prepared.test) for run in (before, after)]
+    found: SideEffects = asdict(consistency(logits[0], logits[1], labels))
+    same = before.prepared.server.layout.digest() == after.prepared.server.layout.digest()
+    found["changed"] = int((before.parameters != after.parameters).sum()) if same else None
+    found["parameters"] = len(before.parameters) if same else None
+    return found
+
+
+def show_side_effects(console: Console, folders: Sequence[Path]) -> None:
+    """Shows how the models of all runs but the first differ from the first one's."""
+    first, *others = folders
+    before = read_finished(first)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column(f"beside {first}", overflow="fold")
+    for heading in (*SHARES.values(), "changed parameters"):
+        table.add_column(heading, justify="right")
+    for folder in others:
+        table.add_row(str(folder), *_row(side_effects(before, read_finished(folder))))
+    console.print(table, highlight=False)
+
+
+def _row(found: Mapping[str, Any]) -> list[str]:
+    changed = (
+        "another model" if found["changed"] is None else f"{found['changed']:,} of {found['parameters']:,}"
+    )
+    return [*(f"{found[key]:.3f}" for key in SHARES), changed]
+
+
+def _same_texts(before: Finished, after: Finished) -> bool:
+    texts = [[(one.text, one.second, one.label) for one in run.prepared.test] for run in (before, after)]
+    return texts[0] == texts[1]

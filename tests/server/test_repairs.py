@@ -1,0 +1,204 @@
+"""What every repair keeps to, and what each does exactly, on small real models."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import floor
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hauberk.experiments import run
+from hauberk.experiments.finished import read_finished
+from hauberk.experiments.folder import read_rounds
+from hauberk.experiments.prepare import prepare
+from hauberk.experiments.spec import SpecError, parse
+from hauberk.server.repairs import EPUR, REPAIRS, FineMixing, FinePruning, FineTuning, Mixout, Surgery
+from hauberk.server.repairs.e_pur import purification_scores, word_table
+from hauberk.server.repairs.fine_mixing import mix
+from hauberk.tasks.errors import UserError
+from hauberk.tasks.seeds import generator
+
+QUICK = {"fine_mixing": {"keep": 0.3, "epochs": 1}, "e_pur": {}}
+
+
+def made(name, **settings):
+    return REPAIRS[name](**{**QUICK.get(name, {"epochs": 1}), **settings})
+
+
+@pytest.fixture
+def trained(tables, tmp_path):
+    """A finished run whose server has 20 clean examples."""
+    tables["server"] = {"clean": {"n_examples": 20}}
+    tables["federation"]["rounds"] = 2
+    return read_finished(run(tables, out=tmp_path / "run").folder)
+
+
+def context_of(trained, seed=0):
+    return trained.prepared.server.repairs.context.with_rng(generator(seed))
+
+
+@pytest.mark.parametrize("name", sorted(REPAIRS))
+def test_a_repair_keeps_its_input_and_gives_the_same_for_the_same_seed(name, trained):
+    before = trained.parameters.clone()
+    first, report = made(name)(trained.parameters, context_of(trained))
+    again, same = made(name)(trained.parameters, context_of(trained))
+    assert torch.equal(trained.parameters, before)
+    assert first.shape == before.shape
+    assert first.isfinite().all()
+    assert torch.equal(first, again)
+    assert report == same
+    assert not torch.equal(first, before)
+
+
+@pytest.mark.parametrize("name", sorted(REPAIRS))
+def test_a_repair_in_a_run_changes_the_final_model_and_keeps_what_was_before(name, tables, tmp_path):
+    tables["server"] = {"clean": {"n_examples": 20}}
+    tables["federation"]["rounds"] = 1
+    plain = run(tables, out=tmp_path / "plain").summary
+    repaired = run(
+        {**tables, "repairs": [{"name": name, **QUICK.get(name, {"epochs": 1})}]}, out=tmp_path / "run"
+    )
+    summary = repaired.summary
+    assert summary["before_repairs"] == {key: plain[key] for key in ("final", "model_sha256")}
+    assert summary["model_sha256"] != plain["model_sha256"]
+    assert set(summary["repairs"]) == {name}
+    opened = read_finished(repaired.folder)
+    assert opened.metrics(opened.parameters) == summary["final"]
+
+
+def test_every_k_rounds_means_after_those_rounds_and_not_at_the_end(tables, tmp_path):
+    tables["repairs"] = [{"name": "e_pur", "every": 2}]
+    tables["federation"]["rounds"] = 3
+    done = run(tables, out=tmp_path / "run")
+    assert [sorted(line["repairs"]) for line in read_rounds(done.folder)] == [[], ["e_pur"], []]
+    assert "before_repairs" not in done.summary
+
+
+def test_a_run_that_stopped_before_its_repairs_is_repaired_when_resumed(tables, tmp_path):
+    tables["server"] = {"clean": {"n_examples": 20}}
+    tables["repairs"] = [{"name": "fine_tuning", "epochs": 1}]
+    done = run(tables, out=tmp_path / "run")
+    (done.folder / "summary.json").unlink()
+    again = run(tables, out=tmp_path / "run", resume=True)
+    assert again.summary["model_sha256"] == done.summary["model_sha256"]
+
+
+def test_the_clean_examples_are_no_client_s_and_not_of_the_test_split(tables):
+    tables["server"] = {"clean": {"n_examples": 20}}
+    prepared = prepare(parse(tables))
+    clean = set(prepared.server.repairs.context.clean)
+    theirs = prepared.worker["examples"]
+    assert len(clean) == 20
+    assert {row for rows in prepared.worker["partitions"] for row in rows} == set(range(len(theirs)))
+    assert not clean & set(theirs)
+    assert not {one.text for one in clean} & {one.text for one in prepared.test}
+
+
+def test_mixing_with_all_is_the_model_and_with_nothing_the_reference_with_the_head(trained):
+    context = context_of(trained)
+    whole, _ = FineMixing(keep=1.0, epochs=0)(trained.parameters, context)
+    none, _ = FineMixing(keep=0.0, epochs=0)(trained.parameters, context)
+    assert torch.equal(whole, trained.parameters)
+    assert torch.equal(none, torch.where(context.head, trained.parameters, context.reference))
+    assert context.head.any()
+    assert not context.head.all()
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.floats(0, 1), st.integers(1, 200), st.integers(0, 2**32))
+def test_exactly_the_floor_of_the_share_is_kept(keep, n, seed):
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
+    mixed = mix(torch.ones(n), torch.zeros(n), order, keep)
+    assert mixed.sum() == floor(keep * n)
+
+
+def test_the_largest_changes_are_kept_first(trained):
+    context = context_of(trained)
+    kept, _ = FineMixing(keep=0.01, epochs=0, choice="change")(trained.parameters, context)
+    change = (trained.parameters - context.reference).abs()
+    body = ~context.head
+    stayed = body & (kept == trained.parameters) & (change > 0)
+    assert change[stayed].min() >= change[body & (kept != trained.parameters)].max()
+
+
+def test_the_search_takes_the_smallest_share_within_the_tolerance(trained):
+    context = context_of(trained)
+    _, found = FineMixing(tolerance=1.0, epochs=1)(trained.parameters, context)
+    assert found["keep"] == 0.0
+    _, found = FineMixing(tolerance=0.05, epochs=2)(trained.parameters, context)
+    shares = [float(share) for share in found["search"]]
+    assert shares == sorted(shares)
+    assert found["keep"] == shares[-1]
+
+
+def test_e_pur_touches_exactly_its_top_rows(trained):
+    context = context_of(trained)
+    slot = word_table(context)
+    repaired, report = EPUR(n_tokens=7)(trained.parameters, context)
+    rows = torch.tensor(report["rows"])
+    table, old, start = (
+        v[slot.slice].view(slot.shape) for v in (repaired, trained.parameters, context.reference)
+    )
+    changed = (table != old).any(dim=1).nonzero().flatten()
+    assert set(changed.tolist()) == set(rows.tolist())
+    assert torch.equal(table[rows], start[rows])
+    assert not set(rows.tolist()) & context.tokenizer.special_ids
+    outside = torch.ones(len(repaired), dtype=torch.bool)
+    outside[slot.slice] = False
+    assert torch.equal(repaired[outside], trained.parameters[outside])
+
+
+def test_the_scores_of_e_pur_by_hand():
+    change = torch.tensor([[3.0, 4.0], [0.0, 1.0], [6.0, 8.0]])
+    scores = purification_scores(change, torch.tensor([5, 20, 1000]))
+    assert scores.tolist() == pytest.approx([5 / 2.995732, 1 / 2.995732, 10 / 6.907755], rel=1e-5)
+
+
+def test_pruned_units_are_zero_and_stay_so(trained):
+    context = context_of(trained)
+    parameters, report = FinePruning(share=0.5, epochs=2)(trained.parameters, context)
+    weight = context.layout.unflatten(parameters)["classifier.weight"]
+    silent = (weight == 0).all(dim=0)
+    assert int(silent.sum()) == report["pruned"] == report["units"] // 2
+    thawed, _ = FinePruning(share=0.5, epochs=2, frozen=False)(trained.parameters, context_of(trained))
+    assert (context.layout.unflatten(thawed)["classifier.weight"] != 0).any(dim=0).sum() > (~silent).sum()
+
+
+def test_surgery_changes_no_more_than_its_budget(trained):
+    repaired, _ = Surgery(budget=25, epochs=2)(trained.parameters, context_of(trained))
+    assert 0 < int((repaired != trained.parameters).sum()) <= 25
+
+
+def test_mixout_without_mixing_is_fine_tuning(trained):
+    tuned, _ = FineTuning(epochs=2)(trained.parameters, context_of(trained))
+    mixed, _ = Mixout(p=0.0, epochs=2)(trained.parameters, context_of(trained))
+    # Mixout draws its masks from the generator that orders the batches, so that only the first order is the same.
+    assert torch.allclose(tuned, mixed, atol=0.02)
+    far, _ = Mixout(p=0.9, epochs=2)(trained.parameters, context_of(trained))
+    assert not torch.equal(far, mixed)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"name": "fine_mixing", "keep": 1.5}, r"keep: must be 'search' or lie in \[0, 1\], got 1.5"),
+        ({"name": "fine_pruning", "share": 1.0}, r"share: must lie in \[0, 1\), got 1.0"),
+        ({"name": "fine_tuning", "every": 0}, "every: must be at least 1 round, got 0"),
+        ({"name": "fine_tunning"}, "did you mean 'fine_tuning'"),
+        ({"name": "fine_tuning"}, r"fine_tuning needs clean data .*n_examples >= 1, got 0"),
+    ],
+)
+def test_a_mistake_is_one_line_before_the_run(tables, settings, message):
+    with pytest.raises(SpecError, match=message) as error:
+        parse({**tables, "repairs": [settings]})
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_without_a_word_table_that_travels_e_pur_refuses(trained):
+    context = context_of(trained)
+    slots = tuple(slot for slot in context.layout if slot != word_table(context))
+    with pytest.raises(UserError, match="word embeddings that are trained"):
+        word_table(replace(context, layout=type(context.layout)(slots)))
