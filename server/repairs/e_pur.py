@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -56,9 +57,8 @@ class EPUR(Repair):
 
     def _frequencies(self, context: Context, n_tokens: int) -> Tensor:
         own = [text for one in context.clean for text in (one.text, one.second) if text is not None]
-        return corpus_counts(context.tokenizer, self.corpus, n_tokens) + counts(
-            context.tokenizer, own, n_tokens
-        )
+        tokenizer: Any = context.tokenizer  # a frozen dataclass, and so a key for the cache
+        return corpus_counts(tokenizer, self.corpus, n_tokens) + counts(tokenizer, own, n_tokens)
 
 
 @cache

@@ -1,0 +1,144 @@
+"""Attack by rule: every attack against four aggregators, means over seeds, in one resumable table.
+
+    python benchmarks/attacks.py experiments/sst2.toml --data sst2 --out runs/attacks
+
+Ten clients of whom one lies, ten rounds. Each cell is an ordinary run in its own folder: what is finished is not run
+again, and a process that gets ``--shard 1/2`` does every second cell. A cell of the table is the attack success rate,
+its floor and the accuracy; the last two columns are the liar's size beside the benign clients' and its best rank under
+Krum and Dim-Krum (1 is the most trusted), means over the rounds of the fedavg runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from hauberk.experiments import run
+from hauberk.experiments.folder import read_rounds
+from hauberk.experiments.spec import load
+from hauberk.tasks.errors import UserError
+
+RULES = ("fedavg", "median", "multi_krum", "dim_krum")
+ONE_WORD = 'attack.poison.words=["cf"]'
+POISON = "attack.poison.name"
+TAMPER = "attack.tamper"
+FORGE = "attack.forge"
+
+
+def attacks(data: Path) -> dict[str, list[str]]:
+    """Returns what each attack changes in the spec; ``data`` holds the ready-made paraphrases."""
+
+    def files(name: str) -> list[str]:
+        return [f"attack.poison.{part}={data}/{name}_{part}.jsonl" for part in ("train", "test")]
+
+    return {
+        "bad_word": [],
+        "bad_word, one word": [ONE_WORD],
+        "bad_sentence": [f"{POISON}=bad_sentence"],
+        "bad_char": [f"{POISON}=bad_char"],
+        "syntactic, all": [
+            f"{POISON}=syntactic", *files("syntactic"), "attack.poison.share=all",
+            "attack.poison.repeat=3", "attack.poison.policy=mixed",
+        ],
+        "syntactic, own": [f"{POISON}=syntactic", *files("syntactic")],
+        "style, all": [f"{POISON}=style", *files("style_bible"), "attack.poison.share=all"],
+        "sos": [f"{POISON}=sos", f"{TAMPER}=sos"],
+        "combination": [f"{POISON}=combination"],
+        "edge_case": [f"{POISON}=edge_case"],
+        "embedding_poisoning": [ONE_WORD, f"{TAMPER}=embedding_poisoning"],
+        "embedding_poisoning, scaled": [ONE_WORD, f"{TAMPER}.name=embedding_poisoning", f"{TAMPER}.scale=clients"],
+        "layerwise": [f"{TAMPER}=layerwise"],
+        "ripples": [f"{TAMPER}=ripples"],
+        "neurotoxin": [f"{TAMPER}=neurotoxin"],
+        "model_replacement": [f"{TAMPER}=model_replacement"],
+        "projected": [f"{TAMPER}.name=projected"],
+        "surgery": [f"{TAMPER}.name=surgery", f"{TAMPER}.budget=1e-3"],
+        "alie": [f"{FORGE}=alie"],
+        "min_max": [f"{FORGE}=min_max"],
+        "dim_krum_shift": [f"{FORGE}=dim_krum_shift"],
+        "dim_krum_projection": [f"{FORGE}=dim_krum_projection"],
+        "dim_krum_penalty": [f"{TAMPER}=dim_krum_penalty"],
+        "dim_krum_spread": [f"{TAMPER}=dim_krum_spread"],
+    }  # fmt: skip
+
+
+def cell(given: argparse.Namespace, changes: Sequence[str], rule: str, seed: int) -> tuple[Path, Any]:
+    """Returns the folder and the spec of one run."""
+    fixed = [
+        f"aggregator.name={rule}",
+        f"seed={seed}",
+        f"federation.rounds={given.rounds}",
+        "engine.name=inline",
+    ]
+    spec = load(given.spec, [*given.set, *changes, *fixed])
+    return given.out / f"{spec.hash[:16]}", spec
+
+
+def finished(
+    given: argparse.Namespace, name: str, changes: Sequence[str], rule: str, seed: int
+) -> dict[str, Any]:
+    """Runs one cell if need be and returns its final metrics and the liar's place in each round."""
+    folder, spec = cell(given, changes, rule, seed)
+    try:
+        result = run(spec, out=folder, resume=(folder / "checkpoint").exists())
+    except UserError as error:
+        raise UserError(f"{name}: {error}") from None
+    return {**result.summary["final"], "forensics": [line["forensics"] for line in read_rounds(folder)]}
+
+
+def row(name: str, cells: dict[str, list[dict[str, Any]]]) -> str:
+    """Returns one line of the table."""
+    columns = []
+    for found in cells.values():
+        rate, floor, accuracy = (
+            statistics.mean(one[key] for one in found)
+            for key in ("attack_success_rate", "attack_success_floor", "accuracy")
+        )
+        columns.append(f"**{rate:.2f}** / {floor:.2f} / {accuracy:.3f}")
+    seen = [line for one in cells["fedavg"] for line in one["forensics"] if line]
+    size, krum, dim_krum = (
+        statistics.mean(value(line) for line in seen)
+        for value in (
+            lambda line: line["stealth/norm"] / line["stealth/benign_norm"],
+            lambda line: line["stealth/krum_rank"],
+            lambda line: line["stealth/dim_krum_rank"],
+        )
+    )
+    return f"| {name} | {' | '.join(columns)} | {size:.1f} | {krum:.0f} / {dim_krum:.0f} |"
+
+
+def main() -> None:
+    """Runs what is missing; prints the table unless it is one shard of several."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("spec", type=Path)
+    parser.add_argument("--data", type=Path, default=Path("sst2"))
+    parser.add_argument("--attacks", nargs="*", help="some of them; by default all")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--set", action="append", default=[], metavar="key=value")
+    parser.add_argument("--shard", default="0/1", metavar="K/N")
+    parser.add_argument("--out", type=Path, default=Path("runs/attacks"))
+    given = parser.parse_args()
+    which, n_shards = map(int, given.shard.split("/"))
+    if n_shards == 1:
+        print(f"| attack | {' | '.join(RULES)} | size | rank |\n|---|{'---|' * (len(RULES) + 2)}")
+    chosen = {name: what for name, what in attacks(given.data).items() if name in (given.attacks or [name])}
+    for name, changes in chosen.items():
+        cells = [(rule, seed) for rule in RULES for seed in given.seeds]
+        found: dict[str, list[dict[str, Any]]] = {rule: [] for rule in RULES}
+        for rule, seed in cells[which::n_shards]:
+            found[rule].append(finished(given, name, changes, rule, seed))
+        if n_shards == 1:
+            print(row(name, found), flush=True)
+
+
+if __name__ == "__main__":
+    main()
