@@ -53,7 +53,6 @@ def attacks(data: Path) -> dict[str, list[str]]:
         "edge_case": [f"{POISON}=edge_case"],
         "embedding_poisoning": [ONE_WORD, f"{TAMPER}=embedding_poisoning"],
         "embedding_poisoning, scaled": [ONE_WORD, f"{TAMPER}.name=embedding_poisoning", f"{TAMPER}.scale=clients"],
-        "layerwise": [f"{TAMPER}=layerwise"],
         "ripples": [f"{TAMPER}=ripples"],
         "neurotoxin": [f"{TAMPER}=neurotoxin"],
         "model_replacement": [f"{TAMPER}=model_replacement"],
