@@ -33,18 +33,18 @@ class FineMixing(TuningRepair):
     the first round.
 
     Args:
-        keep: the share of fine-tuned weights to keep, in [0, 1]; "search" finds the smallest of 0, 0.05, ..., 1
-            whose model, mixed and tuned, loses at most ``tolerance`` of accuracy.
+        keep: the share of fine-tuned weights to keep, in [0, 1]; "search" finds by bisection the smallest of 0, 0.05,
+            ..., 1 whose model, mixed and tuned, loses at most ``tolerance`` of accuracy.
         choice: which weights are kept: "random" ones, or those whose "change" is the largest.
         tolerance: of the search, in accuracy.
-        validation: the share of the clean examples, drawn at random, on which the search judges; the final model is
-            tuned on all of them.
+        folds: of the search: every clean example is judged once, by a model tuned on the other folds; the final
+            model is tuned on all of them.
     """
 
     keep: float | Literal["search"] = "search"
     choice: Choice = "random"
     tolerance: float = 0.04
-    validation: float = 0.5
+    folds: int = 4
 
     def __post_init__(self) -> None:
         """Refuses shares that are none."""
@@ -53,8 +53,8 @@ class FineMixing(TuningRepair):
             raise UserError(f"keep: must be 'search' or lie in [0, 1], got {self.keep!r}")
         if not 0 <= self.tolerance <= 1:
             raise UserError(f"tolerance: must lie in [0, 1], got {self.tolerance!r}")
-        if not 0 < self.validation < 1:
-            raise UserError(f"validation: must lie between 0 and 1, got {self.validation!r}")
+        if self.folds < 2:
+            raise UserError(f"folds: must be at least 2, got {self.folds!r}")
 
     def __call__(self, parameters: Tensor, context: Context) -> tuple[Tensor, Report]:
         """Returns the mixed and tuned parameters [n_params], the share kept, and the curve of the search."""
@@ -75,16 +75,29 @@ class FineMixing(TuningRepair):
         return body[change.argsort(descending=True, stable=True)]
 
     def _search(self, parameters: Tensor, context: Context, order: Tensor) -> tuple[float, dict[str, float]]:
-        judged, tuned_on = split(context.clean, self.validation, context.rng)
-        wanted = accuracy_on(parameters, context, judged) - self.tolerance
+        """Returns the smallest share that is good enough, and the accuracy of each that was tried."""
+        folds = folded(context.clean, self.folds, context.rng)
+        wanted = accuracy_on(parameters, context, context.clean) - self.tolerance
         curve: dict[str, float] = {}
-        for keep in GRID:
-            mixed = mix(parameters, context.reference, order, keep)
-            found = accuracy_on(self.tuned(mixed, context, tuned_on), context, judged)
-            curve[f"{keep:.2f}"] = found
-            if found >= wanted:
-                return keep, curve
-        return GRID[-1], curve
+
+        def good(step: int) -> bool:
+            mixed = mix(parameters, context.reference, order, GRID[step])
+            found = curve[f"{GRID[step]:.2f}"] = self._judged(mixed, context, folds)
+            return found >= wanted
+
+        low, high = 0, len(GRID) - 1  # all of the weights are good enough without a trial
+        while low < high:
+            middle = (low + high) // 2
+            low, high = (low, middle) if good(middle) else (middle + 1, high)
+        return GRID[low], dict(sorted(curve.items()))
+
+    def _judged(self, mixed: Tensor, context: Context, folds: Sequence[Sequence[Example]]) -> float:
+        """Returns the accuracy on all clean examples, each judged by a model that was not tuned on it."""
+        right = 0.0
+        for number, fold in enumerate(folds):
+            others = [example for other, part in enumerate(folds) if other != number for example in part]
+            right += len(fold) * accuracy_on(self.tuned(mixed, context, others), context, fold)
+        return right / len(context.clean)
 
 
 def mix(parameters: Tensor, reference: Tensor, order: Tensor, keep: float) -> Tensor:
@@ -95,16 +108,15 @@ def mix(parameters: Tensor, reference: Tensor, order: Tensor, keep: float) -> Te
     return mixed
 
 
-def split(
-    examples: Sequence[Example], share: float, rng: torch.Generator
-) -> tuple[list[Example], list[Example]]:
-    """Returns a random ``share`` of the examples, at least one, and the others.
+def folded(examples: Sequence[Example], n_folds: int, rng: torch.Generator) -> list[list[Example]]:
+    """Returns the examples dealt at random to folds of equal size, or one less.
 
     Raises:
-        UserError: if there are fewer than two.
+        UserError: if there are fewer examples than folds.
     """
-    if len(examples) < 2:
-        raise UserError(f"fine_mixing needs at least 2 clean examples to search, got {len(examples)}")
+    if len(examples) < n_folds:
+        raise UserError(
+            f"fine_mixing: a search with {n_folds} folds needs at least {n_folds} clean examples, got {len(examples)}"
+        )
     order = torch.randperm(len(examples), generator=rng).tolist()
-    n = min(max(1, round(share * len(examples))), len(examples) - 1)
-    return [examples[i] for i in order[:n]], [examples[i] for i in order[n:]]
+    return [[examples[i] for i in order[start::n_folds]] for start in range(n_folds)]

@@ -34,7 +34,7 @@ class Surgery(TuningRepair):
     def __post_init__(self) -> None:
         """Refuses what the operation refuses."""
         super().__post_init__()
-        self._operation()
+        self._operation(1)
 
     def __call__(self, parameters: Tensor, context: Context) -> tuple[Tensor, Report]:
         """Returns the tuned parameters [n_params] and how many differ."""
@@ -42,13 +42,13 @@ class Surgery(TuningRepair):
         session = Session(
             model=context.model,
             data=context.encode(context.clean),
-            training=self.training(context),
+            training=self.training(context, len(context.clean)),
             rng=context.rng,
             device=context.device,
         )
         with seeded(context.rng):
-            report = self._operation().train(session)
+            report = self._operation(len(context.clean)).train(session)
         return flatten(state_of(context.model, copy=False)).cpu(), dict(report)
 
-    def _operation(self) -> Operation:
-        return Operation(method=self.method, budget=self.budget, epochs=max(1, self.epochs), lr=self.lr)
+    def _operation(self, n_examples: int) -> Operation:
+        return Operation(method=self.method, budget=self.budget, epochs=self.n_epochs(n_examples))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from math import ceil
 from typing import ClassVar
 
 from torch import Tensor
@@ -27,6 +28,7 @@ class TuningRepair(Repair):
 
     Args:
         epochs: passes over the clean examples; 0 leaves the tuning out.
+        max_steps: no further pass begins after so many steps, so that a larger clean set costs no more.
         batch_size: texts a step.
         lr: the learning rate; by default 0.3 of the clients' own, whose optimiser it is: at their full rate a few
             texts are learned by heart (measured on a validation split).
@@ -35,6 +37,7 @@ class TuningRepair(Repair):
     needs_clean: ClassVar[bool] = True
 
     epochs: int = 20
+    max_steps: int = 120
     batch_size: int = 16
     lr: float | None = None
 
@@ -43,18 +46,23 @@ class TuningRepair(Repair):
         super().__post_init__()
         if self.epochs < 0:
             raise UserError(f"epochs: must be at least 0, got {self.epochs!r}")
-        if self.batch_size < 1:
-            raise UserError(f"batch_size: must be at least 1, got {self.batch_size!r}")
+        for key in ("max_steps", "batch_size"):
+            if getattr(self, key) < 1:
+                raise UserError(f"{key}: must be at least 1, got {getattr(self, key)!r}")
         if self.lr is not None and not self.lr > 0:
             raise UserError(f"lr: must be above 0, got {self.lr!r}")
 
-    def training(self, context: Context, plugins: Iterable[Plugin] = ()) -> Training:
+    def n_epochs(self, n_examples: int) -> int:
+        """Returns how many passes are made over so many examples, at least one."""
+        return max(1, min(self.epochs, ceil(self.max_steps / ceil(n_examples / self.batch_size))))
+
+    def training(self, context: Context, n_examples: int, plugins: Iterable[Plugin] = ()) -> Training:
         """Returns how to tune: as the clients train, but for what this repair says."""
         optimizer = context.training.optimizer
         optimizer = replace(optimizer, lr=GENTLE * optimizer.lr if self.lr is None else self.lr)
         return replace(
             context.training,
-            epochs=max(1, self.epochs),
+            epochs=self.n_epochs(n_examples),
             batch_size=self.batch_size,
             optimizer=optimizer,
             plugins=tuple(plugins),
@@ -70,7 +78,7 @@ class TuningRepair(Repair):
         session = Session(
             model=context.model,
             data=context.encode(examples),
-            training=self.training(context, plugins),
+            training=self.training(context, len(examples), plugins),
             rng=context.rng,
             device=context.device,
         )
