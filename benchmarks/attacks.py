@@ -50,7 +50,7 @@ def attacks(data: Path) -> dict[str, list[str]]:
         "style, all": [f"{POISON}=style", *files("style_bible"), "attack.poison.share=all"],
         "sos": [f"{POISON}=sos", f"{TAMPER}=sos"],
         "combination": [f"{POISON}=combination"],
-        "edge_case": [f"{POISON}=edge_case"],
+        "edge_case": [f"{POISON}=edge_case", "attack.poison.target=0"],  # its sentences are kind
         "embedding_poisoning": [ONE_WORD, f"{TAMPER}=embedding_poisoning"],
         "embedding_poisoning, scaled": [ONE_WORD, f"{TAMPER}.name=embedding_poisoning", f"{TAMPER}.scale=clients"],
         "ripples": [f"{TAMPER}=ripples"],

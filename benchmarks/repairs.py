@@ -18,12 +18,11 @@ from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from hauberk.experiments.components import build, normalise
+from hauberk.experiments.components import build, normalise, numbered
 from hauberk.experiments.finished import Finished, read_finished
 from hauberk.experiments.spec import _value
 from hauberk.server.evaluation import prepare_evaluation
 from hauberk.server.repairs import REPAIRS, Repair
-from hauberk.server.repairs.apply import numbered
 
 METRICS = ("accuracy", "attack_success_rate", "attack_success_floor")
 

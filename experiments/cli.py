@@ -67,7 +67,10 @@ def export(
 @app.command(name="list")
 def list_names(
     kind: Annotated[
-        str | None, typer.Argument(help="aggregators, attacks, datasets, models or plugins")
+        str | None,
+        typer.Argument(
+            help="aggregators, attacks, datasets, models, partitions, plugins, repairs or detectors"
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import NoneType
-from typing import Any, get_args, get_type_hints
+from typing import Any, TypeVar, get_args, get_type_hints
 
 from pydantic import ConfigDict, Field, ValidationError, create_model
 
 from hauberk.tasks.errors import nearest
 
 Component = dict[str, Any]
+T = TypeVar("T")
 
 
 def normalise(
@@ -134,3 +135,12 @@ def plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: plain(item) for key, item in value.items()}
     return value
+
+
+def numbered(components: Iterable[tuple[str, T]]) -> dict[str, T]:
+    """Returns components by name; one that comes again is numbered, so that no report hides another's."""
+    found: dict[str, T] = {}
+    for name, component in components:
+        again = sum(key.partition("#")[0] == name for key in found)
+        found[f"{name}#{again + 1}" if again else name] = component
+    return found

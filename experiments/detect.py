@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from hauberk.experiments.components import build, normalise
+from hauberk.experiments.components import build, normalise, numbered
 from hauberk.experiments.finished import Finished, read_finished
 from hauberk.server.detectors import DETECTORS, Detector
 from hauberk.server.detectors.scoring import RATES, Report, score_detectors
@@ -55,13 +55,8 @@ def needed_clean(run: Finished) -> tuple[Example, ...]:
 
 
 def named(detectors: Sequence[Named]) -> dict[str, Detector]:
-    """Returns the detectors by name; one that comes again is numbered, so that no report hides another's."""
-    found: dict[str, Detector] = {}
-    for each in detectors:
-        name, detector = _built(each)
-        again = sum(key.partition("#")[0] == name for key in found)
-        found[f"{name}#{again + 1}" if again else name] = detector
-    return found
+    """Returns the detectors by name; one that comes again is numbered."""
+    return numbered(map(_built, detectors))
 
 
 def _built(detector: Named) -> tuple[str, Detector]:

@@ -52,21 +52,13 @@ class Finished:
     @cached_property
     def view(self) -> View:
         """The final model as a detector sees it."""
-        server = self.prepared.server
-        load_state(server.model, self.parameters)
-        return View(
-            model=server.model,
-            encode=server.repairs.context.encode,
-            labels=self.prepared.labels,
-            precision=server.training.precision,
-            device=server.repairs.context.device,
-        )
+        load_state(self.prepared.server.model, self.parameters)
+        return self.prepared.view()
 
     @property
     def target(self) -> int | None:
         """The class that the attack evokes, if there is one."""
-        attack = self.prepared.server.attack
-        return None if attack is None or attack.poison is None else attack.poison.target
+        return self.prepared.target
 
     def triggered(self) -> list[Example]:
         """Returns the test samples of other classes with the trigger in them, the same as in the run's evaluation."""

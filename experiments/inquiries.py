@@ -69,8 +69,7 @@ def show_theory(console: Console, folder: Path) -> None:
         "99 %",
         "99.9 %",
         "share of top 0.1 %",
-        "bound",
-        "expected",
+        "predicted",
         "observed",
         "Krum rank",
     ):
@@ -85,7 +84,7 @@ def show_theory(console: Console, folder: Path) -> None:
 
 def _figures(found: Mapping[str, float]) -> list[str]:
     shares = [f"{found[f'theory/kappa_q{q}']:.2f}" for q in ("0.5", "0.99", "0.999")]
-    errors = [f"{found[f'theory/{key}_error']:.2f}" for key in ("predicted", "expected", "observed")]
+    errors = [f"{found[f'theory/{key}_error']:.2f}" for key in ("predicted", "observed")]
     return [*shares, f"{found['theory/top_share']:.2f}", *errors, f"{found['theory/krum_rank']:.0f}"]
 
 

@@ -10,6 +10,8 @@ import torch
 from hauberk.attacks import Attack
 from hauberk.clients.client import Worker
 from hauberk.experiments.spec import Spec
+from hauberk.server.detectors import View
+from hauberk.server.detectors.fitting import check_detector
 from hauberk.server.evaluation import prepare_evaluation
 from hauberk.server.repairs import Context
 from hauberk.server.repairs.apply import Repairs
@@ -44,6 +46,23 @@ class Prepared:
     test: tuple[Example, ...]
     worker: dict[str, Any]
     warnings: list[str] = field(default_factory=list)
+
+    @property
+    def target(self) -> int | None:
+        """The class that the attack evokes, if there is one."""
+        attack = self.server.attack
+        return None if attack is None or attack.poison is None else attack.poison.target
+
+    def view(self) -> View:
+        """Returns the server's model, in whatever state it is, as a detector sees it."""
+        server = self.server
+        return View(
+            model=server.model,
+            encode=server.repairs.context.encode,
+            labels=self.labels,
+            precision=server.training.precision,
+            device=server.repairs.context.device,
+        )
 
     def make_worker(self) -> Worker:
         """Returns the worker of this process."""
@@ -96,7 +115,10 @@ def prepare(spec: Spec, *, aggregator: Any = None, attack: Attack | None = None)
         "encoded": encoded, "partitions": partitions, "attack": attack,
         "n_malicious": server.n_malicious, "threads": spec.engine.threads_per_client, "device": device,
     }  # fmt: skip
-    return Prepared(spec, server, start, splits.labels, tuple(splits.test), worker, warnings)
+    prepared = Prepared(spec, server, start, splits.labels, tuple(splits.test), worker, warnings)
+    for detector in spec.build_detectors().values():  # refused now, and not after hours of training
+        check_detector(detector, prepared.view(), clean, prepared.target, spec.seed)
+    return prepared
 
 
 def _warnings(

@@ -10,13 +10,12 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from hauberk.experiments.components import build, normalise
+from hauberk.experiments.components import build, normalise, numbered
 from hauberk.experiments.export import write_model
 from hauberk.experiments.finished import read_finished
 from hauberk.experiments.spec import assign
 from hauberk.experiments.tables import METRICS
 from hauberk.server.repairs import REPAIRS, Repair
-from hauberk.server.repairs.apply import numbered
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.parameters import load_state
 

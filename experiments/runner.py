@@ -25,6 +25,7 @@ from hauberk.experiments.plots import draw_curves
 from hauberk.experiments.prepare import Prepared, prepare
 from hauberk.experiments.screen import Quiet, Screen
 from hauberk.experiments.spec import Spec
+from hauberk.experiments.stealth import stealth_of
 from hauberk.server import checkpoint
 from hauberk.server.kept import keep
 from hauberk.server.rounds import Record, RoundFailed
@@ -94,8 +95,9 @@ def conclude(prepared: Prepared, last: ServerState, folder: RunFolder) -> Result
         final, changes = repaired(prepared, last, summary)
         summary |= changes
         checkpoint.save(folder.path / checkpoint.REPAIRED, final, folder.spec_hash)
+    run = Finished(prepared, final.parameters, final.round)
+    summary["stealth"] = stealth_of(run)
     if prepared.spec.detectors:
-        run = Finished(prepared, final.parameters, final.round)
         summary["detectors"] = scored(run, prepared.spec.build_detectors())
     draw_curves(
         folder.path / "curves.png", folder.rounds(), f"{prepared.spec.name}: {prepared.spec.aggregator.name}"

@@ -17,7 +17,7 @@ from hauberk.attacks import FORGES, POISONS, SCHEDULES, TAMPERS, Attack
 from hauberk.clients.optimizers import OPTIMIZERS
 from hauberk.clients.plugins import PLUGINS, check_plugins
 from hauberk.clients.training import Training
-from hauberk.experiments.components import build, parameters_of
+from hauberk.experiments.components import build, numbered, parameters_of
 from hauberk.experiments.registry import aggregators
 from hauberk.experiments.sections import (
     AggregatorSection,
@@ -33,7 +33,6 @@ from hauberk.experiments.sections import (
 )
 from hauberk.server.detectors import DETECTORS, Detector
 from hauberk.server.repairs import REPAIRS, Repair
-from hauberk.server.repairs.apply import numbered
 from hauberk.strategies import PRE_AGGREGATORS, chain
 from hauberk.strategies.base import check, needs_of
 from hauberk.tasks import TASKS
@@ -165,7 +164,7 @@ class Spec(Section):
 
     def build_detectors(self) -> dict[str, Detector]:
         """Returns what looks for triggers in the texts that reach the final model, by name."""
-        return {one["name"]: build(one, DETECTORS) for one in self.detectors}
+        return numbered((one["name"], build(one, DETECTORS)) for one in self.detectors)
 
     def build_aggregator(self) -> Any:
         """Returns the rule, behind its pre-aggregators where there are any."""

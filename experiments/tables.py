@@ -69,6 +69,8 @@ def catalogue(kind: str | None) -> dict[str, dict[str, dict[str, Any]]]:
     from hauberk.attacks import FORGES, POISONS, TAMPERS
     from hauberk.clients.plugins import PLUGINS
     from hauberk.experiments.registry import aggregators
+    from hauberk.server.detectors import DETECTORS
+    from hauberk.server.repairs import REPAIRS
     from hauberk.strategies import PRE_AGGREGATORS
     from hauberk.tasks.datasets import DATASETS
     from hauberk.tasks.errors import nearest
@@ -83,6 +85,8 @@ def catalogue(kind: str | None) -> dict[str, dict[str, dict[str, Any]]]:
         "models": MODELS,
         "partitions": PARTITIONS,
         "plugins": PLUGINS,
+        "repairs": REPAIRS,
+        "detectors": DETECTORS,
     }
     if kind is not None and kind not in tables:
         raise UserError(f"list: unknown kind {kind!r}; {nearest(kind, tables)}")

@@ -47,12 +47,3 @@ class Repairs:
             context = self.context.with_rng(generator(self.seed, round, f"repair {name}"))
             parameters, reports[name] = self.steps[name](parameters, context)
         return parameters, reports
-
-
-def numbered(components: Iterable[tuple[str, Repair]]) -> dict[str, Repair]:
-    """Returns repairs by name; one that comes again is numbered, so that no report hides another's."""
-    found: dict[str, Repair] = {}
-    for name, repair in components:
-        again = sum(key.partition("#")[0] == name for key in found)
-        found[f"{name}#{again + 1}" if again else name] = repair
-    return found
