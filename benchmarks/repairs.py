@@ -4,6 +4,10 @@
 
 Every line starts from the run's own final model; ``+`` chains repairs. Repeats differ in the drawn masks and in the
 order of the clean examples. What is chosen by looking at figures is chosen with ``--split validation``.
+
+    python benchmarks/repairs.py RUN --curve docs/fine_mixing.png --clean 64 512
+
+draws what fine-mixing makes of accuracy and attack success for shares from 0 to 1.
 """
 
 from __future__ import annotations
@@ -25,6 +29,7 @@ from hauberk.server.evaluation import prepare_evaluation
 from hauberk.server.repairs import REPAIRS, Repair
 
 METRICS = ("accuracy", "attack_success_rate", "attack_success_floor")
+LABELS = dict(zip(METRICS, ("accuracy", "attack success", "its floor"), strict=True))
 
 
 def steps_of(text: str) -> dict[str, Repair]:
@@ -58,6 +63,32 @@ def line(label: str, found: list[dict[str, Any]], note: str = "") -> str:
     return f"| {label} | {' | '.join(cells)} | {note} |"
 
 
+def draw_curve(run: Finished, n_cleans: list[int], path: Path) -> None:
+    """Prints and draws accuracy and attack success over the share of weights that fine-mixing keeps."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.8 * len(n_cleans), 3.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    keeps = [step / 10 for step in range(11)]
+    for panel, n_clean in zip(figure.subplots(1, len(n_cleans), squeeze=False)[0], n_cleans, strict=True):
+        found = []
+        for keep in keeps:
+            parameters, _ = run.repaired(steps_of(f"fine_mixing keep={keep}"), n_clean=n_clean, seed=0)
+            found.append(run.metrics(parameters))
+            print(line(f"fine_mixing keep={keep} | {n_clean}", [found[-1]]), flush=True)
+        before = run.metrics(run.parameters)
+        for (name, label), colour in zip(LABELS.items(), ("#1b6ca8", "#c0392b", "#7f8c8d"), strict=True):
+            panel.plot(keeps, [one[name] for one in found], "o-", color=colour, label=label, ms=4)
+            panel.axhline(before[name], color=colour, lw=0.8, ls=":")
+        panel.set(
+            title=f"{n_clean} clean texts", xlabel="share of fine-tuned weights kept", ylim=(-0.03, 1.03)
+        )
+        panel.grid(alpha=0.25)
+    panel.legend(frameon=False, fontsize=8)
+    figure.savefig(path, dpi=144)
+
+
 def main() -> None:
     """Repairs and prints a line for each repair and number of clean examples."""
     parser = argparse.ArgumentParser(
@@ -67,6 +98,7 @@ def main() -> None:
     parser.add_argument("--repair", action="append", default=[])
     parser.add_argument("--clean", type=int, nargs="+", default=[64])
     parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--curve", type=Path, metavar="PNG")
     parser.add_argument("--split", choices=["test", "validation"], default="test")
     given = parser.parse_args()
     run = read_finished(given.run)
@@ -74,6 +106,8 @@ def main() -> None:
         run = on_validation(run)
     print("| repair | clean | accuracy | attack success | its floor | note |\n|---|---|---|---|---|---|")
     print(line("none | ", [run.metrics(run.parameters)]), flush=True)
+    if given.curve:
+        draw_curve(run, given.clean, given.curve)
     for text in given.repair:
         for n_clean in given.clean:
             found, notes, started = [], [], time.perf_counter()

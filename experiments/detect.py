@@ -80,13 +80,14 @@ def show_detect(console: Console, reports: Mapping[str, Report], *, as_json: boo
     first, second = (Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0)) for _ in range(2))
     for heading in ("detector", "protects", "AUROC", "clean", "triggered", "passes", "ms"):
         first.add_column(heading, justify="left" if heading in ("detector", "protects") else "right")
-    for heading in ("FAR (FRR) at", *RATES):
+    for heading in ("rejecting clean texts at most", *RATES):
         second.add_column(heading, justify="right" if heading in RATES else "left")
     for name, report in reports.items():
         n = [str(report["n"].get(side, "-")) for side in ("clean", "triggered")]
         costs = [_figure(report["passes"], 1), _figure(report["milliseconds"], 2)]
         first.add_row(name, escape(str(report["protected"])), _figure(report["auroc"]), *n, *costs)
-        second.add_row(name, *(f"{_figure(report['far'][r])} ({_figure(report['frr'][r])})" for r in RATES))
+        second.add_row(f"{name}: triggered texts accepted", *(_figure(report["far"][rate]) for rate in RATES))
+        second.add_row(f"{name}: clean texts rejected", *(_figure(report["frr"][rate]) for rate in RATES))
     console.print(first, second, highlight=False)
     for name, report in reports.items():
         lines = [*(f"no {key}: {why}" for key, why in report["reasons"].items()), *report["notes"]]
