@@ -1,8 +1,9 @@
-"""Runs a spec once for every combination of some values and prints the means over seeds; finished cells are kept.
+"""Runs a spec for every combination of some values; prints mean ± standard deviation (standard error) over seeds.
 
     python benchmarks/cells.py SPEC --vary aggregator.name=fedavg,dim_krum --seeds 0,1,2 --out runs/cells
 
-Each cell is an ordinary run in its own folder, in this process, so that an interrupted table goes on where it was.
+Each cell is an ordinary run in its own folder, in this process: what is finished is kept, and an interrupted table
+goes on where it was.
 """
 
 from __future__ import annotations
@@ -30,12 +31,13 @@ def cell(given: argparse.Namespace, changes: list[str], seed: int) -> dict[str, 
 
 
 def row(label: str, cells: list[dict[str, float]]) -> str:
-    """Returns one line of the table: mean and standard deviation over the seeds."""
+    """Returns one line of the table: mean and standard deviation over the seeds, and the mean's standard error."""
     columns = []
     for name in METRICS:
         values = [one[name] for one in cells if one[name] is not None]
         spread = statistics.stdev(values) if len(values) > 1 else 0.0
-        columns.append(f"{statistics.mean(values):.3f} ± {spread:.3f}" if values else "-")
+        error = spread / len(values) ** 0.5 if values else 0.0
+        columns.append(f"{statistics.mean(values):.3f} ± {spread:.3f} ({error:.3f})" if values else "-")
     return f"| {label} | {' | '.join(columns)} | {statistics.mean(one['seconds'] for one in cells):.0f} |"
 
 

@@ -45,6 +45,7 @@ class TaskSection(Section):
     model: Annotated[Component, BeforeValidator(named(MODELS))]
     max_length: int = Field(64, ge=1)
     validation: float = Field(0.1, ge=0, lt=1)
+    n_train: int | None = Field(None, ge=1)
 
 
 class FederationSection(Section):

@@ -131,6 +131,7 @@ class Spec(Section):
             model=build(section.model, MODELS),
             max_length=section.max_length,
             validation=section.validation,
+            n_train=section.n_train,
         )
 
     def build_partition(self) -> Partition:

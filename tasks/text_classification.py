@@ -32,12 +32,14 @@ class TextClassification:
         model: what learns them.
         max_length: tokens kept of a text.
         validation: share of the training data held back where the data set has no validation part.
+        n_train: how many training examples are used, drawn at random; ``None`` for all.
     """
 
     dataset: Dataset
     model: ModelConfig
     max_length: int = 64
     validation: float = 0.1
+    n_train: int | None = None
 
     def __post_init__(self) -> None:
         """Refuses settings outside their range."""
@@ -45,9 +47,11 @@ class TextClassification:
             raise UserError(f"task.max_length must be at least 5 tokens, got {self.max_length}.")
         if not 0 <= self.validation < 1:
             raise UserError(f"task.validation must be a share in [0, 1), got {self.validation}.")
+        if self.n_train is not None and self.n_train < 1:
+            raise UserError(f"task.n_train must be at least 1 example, got {self.n_train}.")
 
     def splits(self, seed: int) -> Splits:
-        """Loads the data; only a held-back validation part depends on ``seed``.
+        """Loads the data; what is held back for validation and what ``n_train`` takes depend on ``seed``.
 
         Raises:
             UserError: if a part is missing, unreadable or empty, or its labels are not classes.
@@ -56,7 +60,19 @@ class TextClassification:
         train, validation = raw.train, raw.validation
         if validation is None:
             train, validation = held_back(raw.train, self.validation, generator(seed, "validation"))
+        train = self._taken(train, generator(seed, "n_train"))
         return Splits(train=train, validation=validation, test=raw.test, labels=raw.labels)
+
+    def _taken(self, train: tuple[Example, ...], rng: torch.Generator) -> tuple[Example, ...]:
+        if self.n_train is None:
+            return train
+        if self.n_train > len(train):
+            raise UserError(
+                f"task.n_train: must be at most the {len(train)} training examples, got {self.n_train}"
+            )
+        return tuple(
+            train[row] for row in sorted(torch.randperm(len(train), generator=rng)[: self.n_train].tolist())
+        )
 
     def encode(self, examples: Sequence[Example]) -> Encoded:
         """Returns the examples as token ids with their labels and indices."""

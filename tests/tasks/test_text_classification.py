@@ -68,6 +68,17 @@ def test_a_share_of_the_training_data_is_held_back_by_the_seed(files):
     assert [e.index for e in one.train] == sorted(e.index for e in one.train)
 
 
+def test_a_part_of_the_training_data_is_drawn_by_the_seed(files):
+    one, again, other = (task_of(files, n_train=30).splits(seed) for seed in (0, 0, 1))
+    assert len(one.train) == 30
+    assert one == again
+    assert one.train != other.train
+    assert [e.index for e in one.train] == sorted(e.index for e in one.train)
+    assert len(one.test) == 200
+    with pytest.raises(UserError, match=r"n_train: must be at most the 180 training examples, got 181"):
+        task_of(files, n_train=181).splits(0)
+
+
 def test_a_validation_file_is_used_and_nothing_is_held_back(files):
     splits = task_of(files | {"validation": files["test"]}).splits(0)
     assert (len(splits.train), len(splits.validation)) == (200, 200)
@@ -87,6 +98,7 @@ def test_encoded_examples_keep_labels_and_indices(files):
     ("settings", "message"),
     [
         ({"max_length": 3}, r"task.max_length must be at least 5 tokens, got 3"),
+        ({"n_train": 0}, r"task.n_train must be at least 1 example, got 0"),
         ({"validation": 1.0}, r"task.validation must be a share in \[0, 1\), got 1.0"),
         ({"validation": -0.1}, r"task.validation must be a share in \[0, 1\), got -0.1"),
     ],
