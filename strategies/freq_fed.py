@@ -78,9 +78,12 @@ def low_products(updates: Updates, parameters: Tensor, low_share: float, block: 
     from scipy.fft import dct  # half a second that other rules need not wait for
 
     gram = torch.zeros(1 + len(updates), 1 + len(updates), dtype=torch.float64)
+    buffer = torch.empty(1 + len(updates), min(block, updates.shape[1]), dtype=torch.float64)
     for place, rows in columns(updates, block):
-        wide = torch.cat([parameters[None, place].double(), rows.double()]).cpu().numpy()
-        spectrum = torch.from_numpy(dct(wide, axis=1, norm="ortho", overwrite_x=True))
+        wide = buffer[:, : rows.shape[1]]
+        wide[0] = parameters[place]
+        wide[1:] = rows
+        spectrum = torch.from_numpy(dct(wide.numpy(), axis=1, norm="ortho", overwrite_x=True))
         low = spectrum[:, : max(1, int(low_share * wide.shape[1]))]
         gram.addmm_(low, low.T)  # NumPy would bring threads of its own
     return gram

@@ -18,7 +18,7 @@ from hauberk.strategies.columns import Updates, choose, columns, working
 from hauberk.strategies.networks import OrderStatistics
 from hauberk.strategies.repeated_median import Medians, RepeatedMedian, ranks
 
-_SLICE = 1 << 15  # columns, or 1 / 128 of them all where that is less: some ten such slices are held
+_SLICE = 1 << 15  # columns, or 1 / 256 of them all where that is less: some ten such slices are held
 _LEAST = 1 << 12
 _HUGE = 1e34  # beyond, slopes and lines are calculated in float64: they may not be finite in float32
 
@@ -144,7 +144,7 @@ class _Fits:
 
     def slices(self, updates: Updates, by_id: Tensor) -> Iterator[tuple[slice, Tensor, _Fit]]:
         """Yields (columns, part, fit) with the rows of each part in the order ``by_id``."""
-        width = min(_SLICE, max(_LEAST, updates.shape[1] // 128), updates.shape[1])
+        width = min(_SLICE, max(_LEAST, updates.shape[1] // 256), updates.shape[1])
         in_order = torch.equal(by_id, torch.arange(len(by_id), device=by_id.device))
         for place, part in columns(updates, width):
             rows = working(part) if in_order else working(part)[by_id]
