@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from queue import Queue
 from typing import Any
 
@@ -40,9 +41,18 @@ def ray_session(spec: Spec, stop: threading.Event) -> Iterator[Engine]:
     with ThreadPoolExecutor(1) as starter:
         starting = starter.submit(_start, spec, stop)
         try:
-            yield lambda prepared, state, observer: run_ray(prepared, state, observer, starting.result())
+            yield lambda prepared, state, observer: run_ray(prepared, state, observer, _ready(starting))
         finally:
             starting.result().join()
+
+
+def _ready(starting: Future[Pool]) -> Pool:
+    """Returns the started workers, and takes back the signals that Ray's core put handlers of its own on."""
+    pool = starting.result()
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.getsignal(number))
+    return pool
 
 
 def _start(spec: Spec, stop: threading.Event) -> Pool:
