@@ -21,19 +21,20 @@ from hauberk.tasks.metrics import attack_success
 from hauberk.tasks.trigram import Trigram
 
 
-def update_stealth(rows: Tensor, malicious: Tensor) -> dict[str, float]:
+def update_stealth(rows: Tensor, malicious: Tensor, gram: Tensor | None = None) -> dict[str, float]:
     """Returns the size and the direction of malicious updates beside the benign ones, means over each.
 
     Args:
         rows: all updates, [n, d].
         malicious: which of them are an attacker's, bool [n]; some are and some are not.
+        gram: the rows' inner products, where they are known already.
 
     Returns:
         ``stealth/norm`` and ``stealth/benign_norm``, L2 norms; ``stealth/cosine``, with the mean of the benign
         updates, and ``stealth/benign_cosine``, of each benign update with the mean of the others (left out where
         there are no others). A cosine with nothing is 0.
     """
-    gram, benign = gram_matrix(rows).cpu(), ~malicious
+    gram, benign = (gram_matrix(rows) if gram is None else gram).cpu(), ~malicious
     norms = gram.diagonal().sqrt()
     inner = gram[:, benign].sum(dim=1)  # with the sum of the benign updates
     total = inner[benign].sum()
@@ -50,7 +51,12 @@ def update_stealth(rows: Tensor, malicious: Tensor) -> dict[str, float]:
 
 
 def rank_stealth(
-    rows: Tensor, malicious: Tensor, *, n_malicious: int | None = None, ratio: float = 1e-3
+    rows: Tensor,
+    malicious: Tensor,
+    *,
+    n_malicious: int | None = None,
+    ratio: float = 1e-3,
+    gram: Tensor | None = None,
 ) -> dict[str, float]:
     """Returns the place of the best placed of the malicious updates among all, 1 for the most trusted.
 
@@ -59,6 +65,7 @@ def rank_stealth(
         malicious: which of them are an attacker's, bool [n].
         n_malicious: f of both rules; by default as many as there are, and as few as the rules need.
         ratio: of Dim-Krum, which has no memory here.
+        gram: the rows' inner products, where they are known already.
 
     Returns:
         ``stealth/krum_rank`` and ``stealth/dim_krum_rank``.
@@ -69,7 +76,7 @@ def rank_stealth(
     if len(rows) < 3:
         raise ValueError(f"A rank needs at least 3 updates, got {len(rows)}.")
     assumed = min(int(malicious.sum()) if n_malicious is None else n_malicious, len(rows) - 3)
-    distances = {"krum": squared_distances(rows), "dim_krum": dimension_distances(rows, ratio)}
+    distances = {"krum": squared_distances(rows, gram), "dim_krum": dimension_distances(rows, ratio)}
     return {
         f"stealth/{rule}_rank": _best_rank(krum_scores(found, assumed).cpu(), malicious)
         for rule, found in distances.items()

@@ -3,9 +3,10 @@
     python benchmarks/attacks.py experiments/sst2.toml --data sst2 --out runs/attacks
 
 Ten clients of whom one lies, ten rounds. Each cell is an ordinary run in its own folder: what is finished is not run
-again, and a process that gets ``--shard 1/2`` does every second cell. A cell of the table is the attack success rate,
-its floor and the accuracy; the last two columns are the liar's size beside the benign clients' and its best rank under
-Krum and Dim-Krum (1 is the most trusted), means over the rounds of the fedavg runs.
+again, so that several processes can share the work, each with its own ``--attacks``, and one more prints the table. A
+cell of the table is the attack success rate, its floor and the accuracy; the last two columns are the liar's size beside
+the benign clients' and its best rank under Krum and Dim-Krum (1 is the most trusted), means over the rounds of the
+fedavg runs.
 """
 
 from __future__ import annotations
@@ -123,20 +124,22 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--set", action="append", default=[], metavar="key=value")
-    parser.add_argument("--shard", default="0/1", metavar="K/N")
+    parser.add_argument("--finished", action="store_true", help="print the finished rows and run nothing")
     parser.add_argument("--out", type=Path, default=Path("runs/attacks"))
     given = parser.parse_args()
-    which, n_shards = map(int, given.shard.split("/"))
-    if n_shards == 1:
-        print(f"| attack | {' | '.join(RULES)} | size | rank |\n|---|{'---|' * (len(RULES) + 2)}")
-    chosen = {name: what for name, what in attacks(given.data).items() if name in (given.attacks or [name])}
-    for name, changes in chosen.items():
+    print(f"| attack | {' | '.join(RULES)} | size | rank |\n|---|{'---|' * (len(RULES) + 2)}")
+    for name, changes in attacks(given.data).items():
         cells = [(rule, seed) for rule in RULES for seed in given.seeds]
+        if name not in (given.attacks or [name]):
+            continue
+        if given.finished and not all(
+            (cell(given, changes, *one)[0] / "summary.json").exists() for one in cells
+        ):
+            continue
         found: dict[str, list[dict[str, Any]]] = {rule: [] for rule in RULES}
-        for rule, seed in cells[which::n_shards]:
+        for rule, seed in cells:
             found[rule].append(finished(given, name, changes, rule, seed))
-        if n_shards == 1:
-            print(row(name, found), flush=True)
+        print(row(name, found), flush=True)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from hauberk.server.root import root_update
 from hauberk.server.state import ServerState
 from hauberk.strategies import theory
 from hauberk.strategies.base import Aggregation, Cohort, TooFewClientsError, needs_of
+from hauberk.strategies.geometry import gram_matrix
 from hauberk.strategies.guard import Guard
 from hauberk.strategies.layout import Layout
 from hauberk.strategies.rows import Collected, Reply, Rows
@@ -252,11 +253,11 @@ def forensics(server: Server, collected: Collected, malicious: list[int]) -> dic
     lies = torch.tensor([client in malicious for client in collected.client_ids])
     if not lies.any() or len(lies) < 4 or int((~lies).sum()) < 2:
         return {}
-    rows = collected.updates
+    rows, gram = collected.updates, gram_matrix(collected.updates)
     return {
-        **theory.report(rows, lies, layout=server.layout),
-        **stealth.update_stealth(rows, lies),
-        **stealth.rank_stealth(rows, lies),
+        **theory.report(rows, lies, layout=server.layout, gram=gram),
+        **stealth.update_stealth(rows, lies, gram),
+        **stealth.rank_stealth(rows, lies, gram=gram),
     }
 
 

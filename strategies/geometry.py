@@ -29,13 +29,15 @@ def gram_matrix(updates: Updates) -> Tensor:
     return gram.triu_().add_(gram.triu(1).T)
 
 
-def squared_distances(updates: Updates) -> Tensor:
+def squared_distances(updates: Updates, gram: Tensor | None = None) -> Tensor:
     """Returns squared Euclidean distances between rows, [n_clients, n_clients], in float64.
+
+    ``gram`` is what ``gram_matrix(updates)`` gave, where that is known already.
 
     Exact to 1e-6 relative for every pair: where two rows nearly agree, so that the products cancel, their
     difference is summed directly. Distances too large for float64 are infinite.
     """
-    gram = gram_matrix(updates)
+    gram = gram_matrix(updates) if gram is None else gram
     norms = gram.diagonal()
     total = norms[:, None] + norms[None, :]
     squared = total - 2 * gram

@@ -31,7 +31,12 @@ QUANTILES = (0.5, 0.9, 0.99, 0.999)
 
 
 def report(
-    updates: Tensor, malicious: Tensor, *, ratio: float = 1e-3, layout: Layout | None = None
+    updates: Tensor,
+    malicious: Tensor,
+    *,
+    ratio: float = 1e-3,
+    layout: Layout | None = None,
+    gram: Tensor | None = None,
 ) -> dict[str, float]:
     """Returns what theory says of one round whose liars are known.
 
@@ -40,6 +45,7 @@ def report(
         malicious: which rows lie, bool [n_clients]; at least one does and two do not.
         ratio: the share of dimensions that ``theory/top_share`` looks at.
         layout: where each tensor lies; without it a row is one tensor.
+        gram: the rows' inner products, where they are known already.
 
     Returns:
         ``theory/kappa_q*``, quantiles over the dimensions of the relative backdoor strength |Delta_i| / sigma_i, where
@@ -59,7 +65,7 @@ def report(
     top = top_magnitudes(kappa, max(1, int(ratio * n_params)))
     total = _square(gaps)
     moments = _moments(sums.clamp_(min=0), n)
-    distances = squared_distances(updates)
+    distances = squared_distances(updates, gram)
     places = {f"theory/kappa_q{q:g}": kth_magnitude(kappa, round(q * (n_params - 1))) for q in QUANTILES}
     return {
         **places,
@@ -138,7 +144,11 @@ def _shifts(updates: Tensor, malicious: Tensor) -> Iterator[tuple[slice, Tensor,
         clean = wide[~malicious]
         mean = clean.mean(dim=0)
         variance = clean.sub_(mean).square_().sum(dim=0).div_(len(clean) - 1)
-        yield part, wide[malicious].mean(dim=0).sub_(mean), variance.sqrt_()  # torch's std takes ten times as long
+        yield (
+            part,
+            wide[malicious].mean(dim=0).sub_(mean),
+            variance.sqrt_(),
+        )  # torch's std takes ten times as long
 
 
 def _divide(gaps: Tensor, sigma: Tensor, layout: Layout | None) -> None:
