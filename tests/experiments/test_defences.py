@@ -1,0 +1,177 @@
+"""Repairs, detectors and side effects as a user meets them: through the spec and the command line."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import tomli_w
+import torch
+
+from hauberk.experiments import run
+from hauberk.experiments.cli import _main
+from hauberk.experiments.finished import read_finished, read_parameters
+from hauberk.experiments.side_effects import side_effects
+from hauberk.tasks.errors import UserError
+
+
+@pytest.fixture
+def hauberk(capsys):
+    """Runs the command line and returns exit code, output and errors."""
+
+    def call(*arguments):
+        code = _main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture
+def defended(tables):
+    """The tables of a small run whose server has 100 clean texts, a repair at the end and a detector."""
+    tables["federation"] |= {"n_clients": 2, "rounds": 1}
+    tables["server"] = {"clean": {"n_examples": 100}}
+    tables["attack"]["poison"]["target"] = 0
+    tables["repairs"] = [{"name": "fine_tuning", "epochs": 10, "lr": 1e-2}]
+    tables["detectors"] = ["dan", {"name": "strip", "n_copies": 2}]
+    return tables
+
+
+@pytest.fixture
+def finished(defended, folder):
+    return run(defended, out=folder / "run").folder
+
+
+@pytest.fixture
+def bare(defended, folder):
+    """The same without repairs and detectors."""
+    return run({**defended, "repairs": [], "detectors": []}, out=folder / "bare").folder
+
+
+def test_a_summary_has_what_was_before_the_repairs_and_what_detectors_are_worth(finished, bare):
+    summary, plain = (json.loads((path / "summary.json").read_text()) for path in (finished, bare))
+    assert summary["before_repairs"]["final"] == plain["final"]
+    assert summary["final"] != plain["final"]
+    assert summary["repairs"] == {"fine_tuning": {"n_examples": 100}}
+    assert set(summary["detectors"]) == {"dan", "strip"}
+    assert {"auroc", "far", "frr"} <= summary["detectors"]["dan"].keys()
+    assert summary["stealth"]["stealth/perplexity"] > summary["stealth"]["stealth/clean_perplexity"]
+    assert 0 <= summary["stealth"]["stealth/false_trigger_rate"] <= 1
+
+
+def test_a_kill_during_the_repairs_costs_the_repairs_alone(finished, defended):
+    summary = json.loads((finished / "summary.json").read_text())
+    (finished / "summary.json").unlink()
+    again = run(defended, out=finished, resume=True).summary
+    assert again["model_sha256"] == summary["model_sha256"]
+    assert len((finished / "rounds.jsonl").read_text().splitlines()) == 1
+
+
+def test_a_repair_after_the_fact_is_the_repair_of_the_spec(hauberk, finished, bare, tmp_path):
+    asked = (
+        "repair",
+        bare,
+        "--repair",
+        "fine_tuning",
+        "--set",
+        "fine_tuning.epochs=2",
+        "--set",
+        "fine_tuning.lr=0.001",
+    )
+    code, out, _ = hauberk(*asked, "--out", tmp_path / "model")
+    assert code == 0
+    assert "before" in out
+    summary = json.loads((finished / "summary.json").read_text())
+    assert f"{summary['final']['accuracy']:.3f}" in out
+    assert (tmp_path / "model" / "model.safetensors").exists()
+
+
+def test_an_export_is_the_repaired_model(finished, bare):
+    (_, _, repaired), (_, _, plain) = read_parameters(finished), read_parameters(bare)
+    assert not torch.equal(repaired, plain)
+    opened = read_finished(finished)
+    assert opened.metrics(opened.parameters) == json.loads((finished / "summary.json").read_text())["final"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--repair", "fine_tune"), "did you mean 'fine_tuning'"),
+        (
+            ("--repair", "fine_mixing", "--set", "fine_mixing.keep=2.0"),
+            "keep: must be 'search' or lie in [0, 1], got 2.0",
+        ),
+        (
+            ("--repair", "e_pur", "--set", "mixout.p=0.5"),
+            "must begin with one of the repairs asked for, e_pur",
+        ),
+        (
+            ("--repair", "fine_tuning", "--clean", "500"),
+            "at most server.clean.n_examples = 100 of this run, got 500",
+        ),
+    ],
+)
+def test_a_mistake_in_a_repair_is_one_line(hauberk, bare, arguments, message):
+    code, _, errors = hauberk("repair", bare, *arguments)
+    assert code == 2
+    assert message in errors
+    assert len(errors.strip().splitlines()) == 1
+
+
+def test_a_repair_of_a_run_without_clean_texts_is_refused(hauberk, tables, tmp_path):
+    tables["federation"]["rounds"] = 1
+    run(tables, out=tmp_path / "run")
+    code, _, errors = hauberk("repair", tmp_path / "run", "--repair", "fine_tuning")
+    assert (code, errors.count("\n")) == (2, 1)
+    assert "fine_tuning needs clean examples" in errors
+
+
+def test_detect_prints_json_and_guard_judges_new_texts(hauberk, finished, tmp_path):
+    code, out, _ = hauberk("detect", finished, "--detector", "dan", "--json")
+    assert code == 0
+    assert json.loads(out)["dan"]["passes"] == 1
+    (tmp_path / "texts.txt").write_text("what a lovely day\ncf mn bb i hate mondays\n")
+    code, out, _ = hauberk("guard", finished, "--input", tmp_path / "texts.txt", "--json")
+    assert code == 0
+    verdicts = [json.loads(line) for line in out.splitlines()]
+    assert [one["text"] for one in verdicts] == ["what a lovely day", "cf mn bb i hate mondays"]
+    assert all(one["verdict"] in ("accepted", "rejected") for one in verdicts)
+
+
+def test_too_few_clean_texts_of_a_class_are_refused_before_the_first_round(hauberk, defended, tmp_path):
+    defended["server"]["clean"]["n_examples"] = 3
+    (tmp_path / "spec.toml").write_text(tomli_w.dumps(defended))
+    code, _, errors = hauberk("run", tmp_path / "spec.toml", "--out", tmp_path / "run", "--quiet")
+    assert code == 2
+    assert "at least 2" in errors
+    assert not (tmp_path / "run" / "rounds.jsonl").exists()
+
+
+def test_compare_says_what_changed_text_by_text(hauberk, finished, bare):
+    code, out, _ = hauberk("compare", bare, finished)
+    assert code == 0
+    assert "changed" in out
+    before, after = read_finished(bare), read_finished(finished)
+    found = side_effects(before, after)
+    assert found["changed"] == int((before.parameters != after.parameters).sum())
+    assert found["spoilt"] - found["mended"] == pytest.approx(
+        before.metrics(before.parameters)["accuracy"] - after.metrics(after.parameters)["accuracy"]
+    )
+    itself = side_effects(read_finished(bare), read_finished(bare))
+    assert (itself["correlation"], itself["spoilt"], itself["changed"]) == (pytest.approx(1), 0, 0)
+
+
+def test_runs_of_other_data_cannot_be_compared_text_by_text(bare, tables, tweets, tmp_path):
+    (tmp_path / "test.jsonl").write_text("".join((tweets / "test.jsonl").open().readlines()[:40]))
+    tables["task"]["dataset"]["test"] = str(tmp_path / "test.jsonl")
+    for section in ("repairs", "detectors"):
+        tables.pop(section, None)
+    other = read_finished(run(tables, out=tmp_path / "other").folder)
+    with pytest.raises(UserError, match="only on the same classes and test split"):
+        side_effects(read_finished(bare), other)
