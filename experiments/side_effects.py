@@ -19,8 +19,8 @@ SideEffects = dict[str, Any]
 SHARES = {
     "correlation": "correlation of scores",
     "agreement": "correlation of right and wrong",
-    "spoilt": "right, then wrong",
-    "mended": "wrong, then right",
+    "spoilt": "texts right there, wrong here",
+    "mended": "texts wrong there, right here",
 }
 
 
@@ -50,20 +50,20 @@ def show_side_effects(console: Console, folders: Sequence[Path]) -> None:
     """Shows how the models of all runs but the first differ from the first one's."""
     first, *others = folders
     before = read_finished(first)
+    columns = [_column(side_effects(before, read_finished(folder))) for folder in others]
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column(f"beside {first}", overflow="fold")
-    for heading in (*SHARES.values(), "changed parameters"):
-        table.add_column(heading, justify="right")
+    table.add_column(f"beside {first}", no_wrap=True)
     for folder in others:
-        table.add_row(str(folder), *_row(side_effects(before, read_finished(folder))))
+        table.add_column(str(folder), overflow="fold", justify="right")
+    for label, *cells in zip([*SHARES.values(), "changed parameters", "of"], *columns, strict=True):
+        table.add_row(label, *cells)
     console.print(table, highlight=False)
 
 
-def _row(found: Mapping[str, Any]) -> list[str]:
-    changed = (
-        "another model" if found["changed"] is None else f"{found['changed']:,} of {found['parameters']:,}"
-    )
-    return [*(f"{found[key]:.3f}" for key in SHARES), changed]
+def _column(found: Mapping[str, Any]) -> list[str]:
+    counts = ("changed", "parameters")
+    shown = ["another model" if found[key] is None else f"{found[key]:,}" for key in counts]
+    return [*(f"{found[key]:.3f}" for key in SHARES), *shown]
 
 
 def _same_texts(before: Finished, after: Finished) -> bool:
