@@ -13,6 +13,7 @@ from torch import Tensor
 from hauberk.strategies.columns import Updates
 from hauberk.strategies.geometry import gram_matrix, widened
 
+_FAR = 1e300  # a few of them still add up to a finite number
 _DOUBT = 1e-4  # below this share of the norms a centred product has lost too many digits
 
 
@@ -21,7 +22,7 @@ def centred_gram(updates: Updates) -> Tensor:
 
     Around a mean that one huge row has moved, or around a far origin, the others would lose their digits.
     """
-    gram = gram_matrix(updates)
+    gram = _finite(gram_matrix(updates))
     own = gram.diagonal()
     centre = int(own.argsort()[(len(own) - 1) // 2])
     centred = gram - gram[centre] - gram[:, centre, None] + own[centre]
@@ -32,7 +33,12 @@ def centred_gram(updates: Updates) -> Tensor:
         for _, wide in widened(updates):
             wide -= wide[centre].clone()
             centred.addmm_(wide, wide.T)
-    return centred
+    return _finite(centred)
+
+
+def _finite(gram: Tensor) -> Tensor:
+    """Caps in place what overflowed even float64, rows beyond 1e150: such a row is far away, and no more is asked."""
+    return gram.nan_to_num_(nan=0.0, posinf=_FAR, neginf=-_FAR).clamp_(-_FAR, _FAR)
 
 
 def distances_to_mixture(gram: Tensor, weight: Tensor) -> Tensor:

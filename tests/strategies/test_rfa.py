@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hauberk.strategies import RFA
+from hauberk.strategies import AGGREGATORS, RFA
 from hauberk.strategies.weiszfeld import centred_gram, distances_to_mixture, geometric_median
 
 
@@ -133,3 +133,15 @@ def test_impossible_settings_are_refused():
         RFA(convention="byzfl", smoothing=0.01)
     with pytest.raises(ValueError, match=r"RFA\.smoothing must be a number > 0, got 0"):
         RFA(smoothing=0)
+
+
+@pytest.mark.parametrize("name", ["rfa", "auto_gm"])
+@pytest.mark.parametrize("size", [1e160, 1e250, 1e300])
+def test_a_float64_row_beyond_all_products_is_far_and_nothing_overflows(name, size):
+    rows = torch.randn(9, 40, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    rows[4] *= size
+    parameters = {"max_iterations": 100} if name == "rfa" else {}
+    result = AGGREGATORS[name](**parameters)(rows)
+    assert result.update.isfinite().all()
+    assert result.weight.isfinite().all()
+    assert result.weight.argmin() == 4
