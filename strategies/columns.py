@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 SLICE = 1 << 16  # columns; 20 float32 rows of it are 5 MiB
+STRETCH = 1 << 18  # columns of a sum that is added up row by row: 1 MiB
 _TINY = 1e-30  # smaller weights, those of huge rows, lose digits in float32
 
 
@@ -74,11 +75,24 @@ def columns(updates: Updates, size: int = SLICE) -> Iterator[tuple[slice, Tensor
 def weighted_sum(updates: Updates, weight: Tensor) -> Tensor:
     """Returns ``weight`` [n_clients] times ``updates`` [n_clients, n_params], shape [n_params].
 
-    Each row is scaled before it is added, so that huge finite rows cannot overflow a mean.
+    Each row is scaled before it is added, so that huge finite rows cannot overflow a mean. Row after row is added
+    to a stretch of the sum that stays in the cache, which reads the matrix faster than a product with a vector.
     """
+    if isinstance(updates, Mixture):
+        weight, updates = weight.double() @ updates.mixing.double(), updates._updates
     total = torch.empty(updates.shape[1], dtype=updates.dtype, device=updates.device)
-    for part, rows in columns(updates):
-        total[part] = _product(weight, rows)
+    plain = not ((weight != 0) & (weight.abs() < _TINY)).any() and total.dtype in (torch.float32, torch.float64)
+    for part, rows in columns(updates, STRETCH):
+        total[part] = _added(weight, rows, total[part]) if plain else _product(weight, rows)
+    return total
+
+
+def _added(weight: Tensor, rows: Tensor, total: Tensor) -> Tensor:
+    """Adds the weighted ``rows`` up in ``total`` [n_columns], those without a weight left out, and returns it."""
+    total.zero_()
+    for row, share in zip(rows, weight.tolist(), strict=True):
+        if share:
+            total.add_(row, alpha=share)
     return total
 
 
