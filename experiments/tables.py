@@ -26,9 +26,13 @@ METRICS = {
 def show_summary(console: Console, summary: Mapping[str, Any], folder: Path) -> None:
     """Shows what a finished run came to."""
     table = Table(box=None, pad_edge=False, show_header=False)
+    before = summary.get("before_repairs", {}).get("final")
     for key, label in METRICS.items():
         if summary["final"][key] is not None:
-            table.add_row(label, f"[bold]{summary['final'][key]:.3f}[/]")
+            was = f"  (before the repairs {before[key]:.3f})" if before else ""
+            table.add_row(label, f"[bold]{summary['final'][key]:.3f}[/]{was}")
+    for name, report in summary.get("detectors", {}).items():
+        table.add_row(name, f"AUROC {_figure(report['auroc'])}")
     table.add_row("model", summary["model_sha256"][:16])
     table.add_row("rounds", f"{summary['rounds']} in {summary['seconds']:.0f} s")
     table.add_row("records", str(folder))
