@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from hauberk.clients.active_rows import active_rows, compacted, is_exact
 from hauberk.clients.plugins.base import Plugin
 from hauberk.clients.session import Session
 from hauberk.clients.training import Training
@@ -75,15 +76,12 @@ class TuningRepair(Repair):
         load_state(context.model, parameters)
         if not self.epochs:
             return parameters.clone()
-        session = Session(
-            model=context.model,
-            data=context.encode(examples),
-            training=self.training(context, len(examples), plugins),
-            rng=context.rng,
-            device=context.device,
-        )
-        with seeded(context.rng):
-            session.train()
+        data, training = context.encode(examples), self.training(context, len(examples), plugins)
+        rows = active_rows(context.model, data) if is_exact(training) else None
+        with compacted(context.model, rows), seeded(context.rng):
+            Session(
+                model=context.model, data=data, training=training, rng=context.rng, device=context.device
+            ).train()
         return flatten(state_of(context.model, copy=False)).cpu()
 
 
