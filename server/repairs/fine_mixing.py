@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from hauberk.server.repairs.base import Context, Report
-from hauberk.server.repairs.tuning import TuningRepair, accuracy_on
+from hauberk.server.repairs.tuning import TuningRepair, right_on
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.examples import Example
 
@@ -34,9 +34,9 @@ class FineMixing(TuningRepair):
 
     Args:
         keep: the share of fine-tuned weights to keep, in [0, 1]; "search" finds by bisection the smallest of 0, 0.05,
-            ..., 1 whose model, mixed and tuned, loses at most ``tolerance`` of accuracy.
+            ..., 1 whose model, mixed and tuned, loses no more than ``tolerance`` of accuracy.
         choice: which weights are kept: "random" ones, or those whose "change" is the largest.
-        tolerance: of the search, in accuracy.
+        tolerance: of the search, in accuracy; see ``tolerable``.
         folds: of the search: every clean example is judged once, by a model tuned on the other folds; the final
             model is tuned on all of them.
     """
@@ -77,13 +77,14 @@ class FineMixing(TuningRepair):
     def _search(self, parameters: Tensor, context: Context, order: Tensor) -> tuple[float, dict[str, float]]:
         """Returns the smallest share that is good enough, and the accuracy of each that was tried."""
         folds = folded(context.clean, self.folds, context.rng)
-        wanted = accuracy_on(parameters, context, context.clean) - self.tolerance
+        before = torch.cat([right_on(parameters, context, fold) for fold in folds])
         curve: dict[str, float] = {}
 
         def good(step: int) -> bool:
             mixed = mix(parameters, context.reference, order, GRID[step])
-            found = curve[f"{GRID[step]:.2f}"] = self._judged(mixed, context, folds)
-            return found >= wanted
+            after = self._judged(mixed, context, folds)
+            curve[f"{GRID[step]:.2f}"] = float(after.double().mean())
+            return tolerable(before, after, self.tolerance)
 
         low, high = 0, len(GRID) - 1  # all of the weights are good enough without a trial
         while low < high:
@@ -91,13 +92,29 @@ class FineMixing(TuningRepair):
             low, high = (low, middle) if good(middle) else (middle + 1, high)
         return GRID[low], dict(sorted(curve.items()))
 
-    def _judged(self, mixed: Tensor, context: Context, folds: Sequence[Sequence[Example]]) -> float:
-        """Returns the accuracy on all clean examples, each judged by a model that was not tuned on it."""
-        right = 0.0
+    def _judged(self, mixed: Tensor, context: Context, folds: Sequence[Sequence[Example]]) -> Tensor:
+        """Returns which clean examples are answered rightly, each by a model that was not tuned on it, bool [n]."""
+        right = []
         for number, fold in enumerate(folds):
             others = [example for other, part in enumerate(folds) if other != number for example in part]
-            right += len(fold) * accuracy_on(self.tuned(mixed, context, others), context, fold)
-        return right / len(context.clean)
+            right.append(right_on(self.tuned(mixed, context, others), context, fold))
+        return torch.cat(right)
+
+
+def tolerable(before: Tensor, after: Tensor, tolerance: float) -> bool:
+    """Returns whether the loss of accuracy, less one standard error of it, is at most ``tolerance``.
+
+    Few examples cannot tell a small loss from none; the doubt speaks for the smaller share, which holds less of a
+    backdoor (the one-standard-error rule of Breiman et al., "Classification and Regression Trees", 1984).
+
+    Args:
+        before: which examples were answered rightly, bool [n].
+        after: which are now, bool [n].
+        tolerance: in accuracy.
+    """
+    loss = before.double() - after.double()
+    error = float(loss.std(correction=0)) / len(loss) ** 0.5
+    return float(loss.mean()) - error <= tolerance
 
 
 def mix(parameters: Tensor, reference: Tensor, order: Tensor, keep: float) -> Tensor:

@@ -14,9 +14,10 @@ from hauberk.clients.plugins.base import Plugin
 from hauberk.clients.session import Session
 from hauberk.clients.training import Training
 from hauberk.server.repairs.base import Context, Repair
+from hauberk.tasks.consistency import correct
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.examples import Example
-from hauberk.tasks.metrics import accuracy, predict
+from hauberk.tasks.metrics import predict
 from hauberk.tasks.parameters import flatten, load_state, state_of
 from hauberk.tasks.seeds import seeded
 
@@ -85,9 +86,11 @@ class TuningRepair(Repair):
         return flatten(state_of(context.model, copy=False)).cpu()
 
 
-def accuracy_on(parameters: Tensor, context: Context, examples: Sequence[Example]) -> float:
-    """Returns the accuracy of a model [n_params] on ``examples``; the context's model is overwritten."""
+def right_on(parameters: Tensor, context: Context, examples: Sequence[Example]) -> Tensor:
+    """Returns which ``examples`` a model [n_params] answers rightly, bool [n]; the context's model is overwritten."""
     load_state(context.model, parameters)
     encoded = context.encode(examples)
-    logits = predict(context.model, encoded, precision=context.training.precision, device=context.device)
-    return accuracy(logits, encoded.labels)
+    return correct(
+        predict(context.model, encoded, precision=context.training.precision, device=context.device),
+        encoded.labels,
+    )
