@@ -15,7 +15,7 @@ from hauberk.server.detectors.fitting import check_detector
 from hauberk.server.evaluation import prepare_evaluation
 from hauberk.server.repairs import Context
 from hauberk.server.repairs.apply import Repairs
-from hauberk.server.rounds import Server
+from hauberk.server.server import Server
 from hauberk.server.state import ServerState
 from hauberk.strategies.rows import layout_of
 from hauberk.tasks.errors import UserError

@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from hauberk.attacks import Attack, Collusion, stealth
 from hauberk.clients.client import ClientReply, Instruction
-from hauberk.clients.training import Training
-from hauberk.server.behaviour import logits_of
-from hauberk.server.evaluation import Evaluation, Metrics
-from hauberk.server.repairs.apply import Repairs, Reports
-from hauberk.server.root import root_update
+from hauberk.server.collusion import forge
+from hauberk.server.evaluation import Metrics
+from hauberk.server.forensics import forensics
+from hauberk.server.repairs.apply import Reports
+from hauberk.server.server import Server, attackers, cohort_of
 from hauberk.server.state import ServerState
-from hauberk.strategies import theory
-from hauberk.strategies.base import Aggregation, Cohort, TooFewClientsError, needs_of
-from hauberk.strategies.geometry import gram_matrix
-from hauberk.strategies.guard import Guard
-from hauberk.strategies.layout import Layout
+from hauberk.strategies.base import Aggregation, Cohort, TooFewClientsError
 from hauberk.strategies.rows import Collected, Reply, Rows
-from hauberk.tasks.encoding import Encoded
-from hauberk.tasks.models.base import TextModel
 from hauberk.tasks.parameters import load_state
 from hauberk.tasks.seeds import generator
 
@@ -42,36 +34,6 @@ class RoundFailed(RuntimeError):
     def __init__(self, message: str, refused: dict[int, str] | None = None) -> None:
         super().__init__(message)
         self.refused = refused or {}
-
-
-@dataclass(frozen=True)
-class Server:
-    """What does not change from round to round.
-
-    Attributes:
-        aggregate: the rule.
-        repairs: what is done to the aggregated model.
-        model: the one instance that evaluates; its parameters are overwritten.
-        layout: name, shape and slice of each tensor in the parameter vector.
-        clean: the server's own examples, where it has any.
-        keep_rounds: the rounds whose updates are kept on disk, by ``keep``.
-    """
-
-    aggregate: Any
-    training: Training
-    evaluate: Evaluation
-    repairs: Repairs
-    model: TextModel
-    layout: Layout
-    seed: int
-    n_clients: int
-    cohort_size: int
-    attack: Attack | None = None
-    n_malicious: int = 0
-    clean: Encoded | None = None
-    keep_rounds: frozenset[int] = frozenset()
-    keep: Callable[[Collected, Cohort, list[int]], None] | None = None
-    guard: Guard = field(default_factory=Guard)
 
 
 @dataclass(frozen=True)
@@ -115,7 +77,7 @@ def play_round(server: Server, state: ServerState, dispatch: Dispatch) -> tuple[
         server.keep(collected, cohort, malicious)
     result = aggregate(server, state, cohort, collected)
     clock.lap("aggregate")
-    evidence = forensics(server, collected, malicious)
+    evidence = forensics(server.layout, collected, malicious)
     clock.lap("forensics")
     parameters = state.parameters + result.update
     parameters, repaired = server.repairs.after(parameters, number)
@@ -138,15 +100,6 @@ def sample(server: Server, number: int) -> list[int]:
     return sorted(order[: server.cohort_size].tolist())
 
 
-def attackers(server: Server, number: int) -> tuple[int, ...]:
-    """Returns the client ids that lie in round ``number``, whether they are asked or not."""
-    if server.attack is None:
-        return ()
-    return server.attack.attackers(
-        number, n_clients=server.n_clients, n_malicious=server.n_malicious, seed=server.seed
-    )
-
-
 def instructions(
     server: Server, state: ServerState, number: int, sampled: Sequence[int]
 ) -> list[Instruction]:
@@ -156,80 +109,6 @@ def instructions(
         Instruction(client, number, arrays, state.clients.get(client, {}), server.training, tuple(sampled))
         for client in sampled
     ]
-
-
-def forge(server: Server, state: ServerState, number: int, rows: Rows, malicious: list[int]) -> None:
-    """Lets the colluders rewrite their rows, in place and before the guard looks at them."""
-    if server.attack is None or server.attack.forge is None:
-        return
-    own = [client for client in malicious if client in rows.accepted]
-    benign = [client for client in rows.accepted if client not in malicious]
-    if not own or not benign:
-        return
-    collusion = Collusion(
-        own=torch.stack([rows.row(client) for client in own]),
-        benign=torch.stack([rows.row(client) for client in benign]),
-        parameters=state.parameters,
-        aggregate=rule_for(
-            server, state, number, {client: rows.claimed[client] for client in [*own, *benign]}
-        ),
-        round=number,
-        history=tuple(bool(attackers(server, earlier)) for earlier in range(1, number)),
-    )
-    forged = server.attack.forge(collusion, generator(server.seed, number, "forge"))
-    for client, row in zip(own, forged, strict=True):
-        rows.row(client).copy_(row)
-
-
-def rule_for(
-    server: Server, state: ServerState, number: int, claimed: Mapping[int, float]
-) -> Callable[[Tensor], Tensor]:
-    """Returns this round's rule as colluders may try it: rows in the order of ``claimed`` -> the update.
-
-    What a cohort costs, such as the server's own update, is computed only if they try, and then once.
-    """
-    known: list[Cohort] = []
-
-    def aggregated(rows: Tensor) -> Tensor:
-        if not known:
-            known.append(cohort_of(server, state, number, tuple(claimed), tuple(claimed.values())))
-        cohort = replace(known[0], rng=generator(server.seed, number, "aggregate"))
-        return server.aggregate(rows, cohort=cohort, state=state.aggregator).update
-
-    return aggregated
-
-
-def cohort_of(
-    server: Server,
-    state: ServerState,
-    number: int,
-    client_ids: tuple[int, ...],
-    n_examples: tuple[float, ...],
-) -> Cohort:
-    """Returns what the rule may know beside the rows."""
-    root = logits = None
-    wanted, precision, device = wants(server.aggregate), server.evaluate.precision, server.evaluate.device
-    if server.clean is not None and "root_update" in wanted:
-        rng = generator(server.seed, number, "root")
-        root = root_update(server.model, state.parameters, server.clean, server.training, rng, device)
-    if "logits" in wanted:
-        rng = generator(server.seed, number, "logits")
-        logits = logits_of(server.model, server.aggregate, rng, precision=precision, device=device)
-    return Cohort(
-        client_ids=client_ids,
-        n_examples=n_examples,
-        parameters=state.parameters,
-        layout=server.layout,
-        root_update=root,
-        logits=logits,
-        round=number,
-        rng=generator(server.seed, number, "aggregate"),
-    )
-
-
-def wants(rule: Any) -> frozenset[str]:
-    """Returns the fields of a cohort that a rule needs, or can use where they are there."""
-    return needs_of(rule) | frozenset(getattr(rule, "uses", ()))
 
 
 def aggregate(server: Server, state: ServerState, cohort: Cohort, collected: Collected) -> Aggregation:
@@ -243,22 +122,6 @@ def aggregate(server: Server, state: ServerState, cohort: Cohort, collected: Col
         raise RoundFailed(
             f"round {cohort.round} failed: {error} Refused: {refused}", collected.refused
         ) from None
-
-
-def forensics(server: Server, collected: Collected, malicious: list[int]) -> dict[str, float]:
-    """Returns what theory and the stealth measures say of the rows that passed the guard.
-
-    Nothing where nobody lies or too few are left.
-    """
-    lies = torch.tensor([client in malicious for client in collected.client_ids])
-    if not lies.any() or len(lies) < 4 or int((~lies).sum()) < 2:
-        return {}
-    rows, gram = collected.updates, gram_matrix(collected.updates)
-    return {
-        **theory.report(rows, lies, layout=server.layout, gram=gram),
-        **stealth.update_stealth(rows, lies, gram),
-        **stealth.rank_stealth(rows, lies, gram=gram),
-    }
 
 
 def _weights(weight: Tensor | None, collected: Collected) -> dict[int, float] | None:

@@ -36,7 +36,9 @@ class FineMixing(TuningRepair):
         keep: the share of fine-tuned weights to keep, in [0, 1]; "search" finds by bisection the smallest of 0, 0.05,
             ..., 1 whose model, mixed and tuned, loses no more than ``tolerance`` of accuracy.
         choice: which weights are kept: "random" ones, or those whose "change" is the largest.
-        tolerance: of the search, in accuracy; see ``tolerable``.
+        tolerance: of the search, in accuracy.
+        doubt: how many standard errors of the measured loss are forgiven; see ``tolerable``. On a validation split
+            none kept the backdoor, and one threw the task away with it.
         folds: of the search: every clean example is judged once, by a model tuned on the other folds; the final
             model is tuned on all of them.
     """
@@ -44,6 +46,7 @@ class FineMixing(TuningRepair):
     keep: float | Literal["search"] = "search"
     choice: Choice = "random"
     tolerance: float = 0.04
+    doubt: float = 0.5
     folds: int = 4
 
     def __post_init__(self) -> None:
@@ -53,6 +56,8 @@ class FineMixing(TuningRepair):
             raise UserError(f"keep: must be 'search' or lie in [0, 1], got {self.keep!r}")
         if not 0 <= self.tolerance <= 1:
             raise UserError(f"tolerance: must lie in [0, 1], got {self.tolerance!r}")
+        if not self.doubt >= 0:
+            raise UserError(f"doubt: must be at least 0, got {self.doubt!r}")
         if self.folds < 2:
             raise UserError(f"folds: must be at least 2, got {self.folds!r}")
 
@@ -84,7 +89,7 @@ class FineMixing(TuningRepair):
             mixed = mix(parameters, context.reference, order, GRID[step])
             after = self._judged(mixed, context, folds)
             curve[f"{GRID[step]:.2f}"] = float(after.double().mean())
-            return tolerable(before, after, self.tolerance)
+            return tolerable(before, after, self.tolerance, self.doubt)
 
         low, high = 0, len(GRID) - 1  # all of the weights are good enough without a trial
         while low < high:
@@ -101,20 +106,21 @@ class FineMixing(TuningRepair):
         return torch.cat(right)
 
 
-def tolerable(before: Tensor, after: Tensor, tolerance: float) -> bool:
-    """Returns whether the loss of accuracy, less one standard error of it, is at most ``tolerance``.
+def tolerable(before: Tensor, after: Tensor, tolerance: float, doubt: float) -> bool:
+    """Returns whether the loss of accuracy, less ``doubt`` standard errors of it, is at most ``tolerance``.
 
     Few examples cannot tell a small loss from none; the doubt speaks for the smaller share, which holds less of a
-    backdoor (the one-standard-error rule of Breiman et al., "Classification and Regression Trees", 1984).
+    backdoor (as does the one-standard-error rule of Breiman et al., "Classification and Regression Trees", 1984).
 
     Args:
         before: which examples were answered rightly, bool [n].
         after: which are now, bool [n].
         tolerance: in accuracy.
+        doubt: how many standard errors are forgiven.
     """
     loss = before.double() - after.double()
     error = float(loss.std(correction=0)) / len(loss) ** 0.5
-    return float(loss.mean()) - error <= tolerance
+    return float(loss.mean()) - doubt * error <= tolerance
 
 
 def mix(parameters: Tensor, reference: Tensor, order: Tensor, keep: float) -> Tensor:

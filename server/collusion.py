@@ -1,0 +1,57 @@
+"""What colluders make of their rows, in simulation, before the guard looks at them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from hauberk.attacks import Collusion
+from hauberk.server.server import Server, attackers, cohort_of
+from hauberk.server.state import ServerState
+from hauberk.strategies.base import Cohort
+from hauberk.strategies.rows import Rows
+from hauberk.tasks.seeds import generator
+
+
+def forge(server: Server, state: ServerState, number: int, rows: Rows, malicious: list[int]) -> None:
+    """Lets the colluders rewrite their rows, in place and before the guard looks at them."""
+    if server.attack is None or server.attack.forge is None:
+        return
+    own = [client for client in malicious if client in rows.accepted]
+    benign = [client for client in rows.accepted if client not in malicious]
+    if not own or not benign:
+        return
+    collusion = Collusion(
+        own=torch.stack([rows.row(client) for client in own]),
+        benign=torch.stack([rows.row(client) for client in benign]),
+        parameters=state.parameters,
+        aggregate=rule_for(
+            server, state, number, {client: rows.claimed[client] for client in [*own, *benign]}
+        ),
+        round=number,
+        history=tuple(bool(attackers(server, earlier)) for earlier in range(1, number)),
+    )
+    forged = server.attack.forge(collusion, generator(server.seed, number, "forge"))
+    for client, row in zip(own, forged, strict=True):
+        rows.row(client).copy_(row)
+
+
+def rule_for(
+    server: Server, state: ServerState, number: int, claimed: Mapping[int, float]
+) -> Callable[[Tensor], Tensor]:
+    """Returns this round's rule as colluders may try it: rows in the order of ``claimed`` -> the update.
+
+    What a cohort costs, such as the server's own update, is computed only if they try, and then once.
+    """
+    known: list[Cohort] = []
+
+    def aggregated(rows: Tensor) -> Tensor:
+        if not known:
+            known.append(cohort_of(server, state, number, tuple(claimed), tuple(claimed.values())))
+        cohort = replace(known[0], rng=generator(server.seed, number, "aggregate"))
+        return server.aggregate(rows, cohort=cohort, state=state.aggregator).update
+
+    return aggregated

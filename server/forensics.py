@@ -1,0 +1,27 @@
+"""What is known of a round whose liars are known: how detectable they were, and how well they hid."""
+
+from __future__ import annotations
+
+import torch
+
+from hauberk.attacks import stealth
+from hauberk.strategies import theory
+from hauberk.strategies.geometry import gram_matrix
+from hauberk.strategies.layout import Layout
+from hauberk.strategies.rows import Collected
+
+
+def forensics(layout: Layout, collected: Collected, malicious: list[int]) -> dict[str, float]:
+    """Returns what theory and the stealth measures say of the rows that passed the guard.
+
+    Nothing where nobody lies or too few are left.
+    """
+    lies = torch.tensor([client in malicious for client in collected.client_ids])
+    if not lies.any() or len(lies) < 4 or int((~lies).sum()) < 2:
+        return {}
+    rows, gram = collected.updates, gram_matrix(collected.updates)
+    return {
+        **theory.report(rows, lies, layout=layout, gram=gram),
+        **stealth.update_stealth(rows, lies, gram),
+        **stealth.rank_stealth(rows, lies, gram=gram),
+    }

@@ -1,0 +1,94 @@
+"""The server: what does not change from round to round, and what its rule may know beside the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from hauberk.attacks import Attack
+from hauberk.clients.training import Training
+from hauberk.server.behaviour import logits_of
+from hauberk.server.evaluation import Evaluation
+from hauberk.server.repairs.apply import Repairs
+from hauberk.server.root import root_update
+from hauberk.server.state import ServerState
+from hauberk.strategies.base import Cohort, needs_of
+from hauberk.strategies.guard import Guard
+from hauberk.strategies.layout import Layout
+from hauberk.strategies.rows import Collected
+from hauberk.tasks.encoding import Encoded
+from hauberk.tasks.models.base import TextModel
+from hauberk.tasks.seeds import generator
+
+
+@dataclass(frozen=True)
+class Server:
+    """What does not change from round to round.
+
+    Attributes:
+        aggregate: the rule.
+        repairs: what is done to the aggregated model.
+        model: the one instance that evaluates; its parameters are overwritten.
+        layout: name, shape and slice of each tensor in the parameter vector.
+        clean: the server's own examples, where it has any.
+        keep_rounds: the rounds whose updates are kept on disk, by ``keep``.
+    """
+
+    aggregate: Any
+    training: Training
+    evaluate: Evaluation
+    repairs: Repairs
+    model: TextModel
+    layout: Layout
+    seed: int
+    n_clients: int
+    cohort_size: int
+    attack: Attack | None = None
+    n_malicious: int = 0
+    clean: Encoded | None = None
+    keep_rounds: frozenset[int] = frozenset()
+    keep: Callable[[Collected, Cohort, list[int]], None] | None = None
+    guard: Guard = field(default_factory=Guard)
+
+
+def attackers(server: Server, number: int) -> tuple[int, ...]:
+    """Returns the client ids that lie in round ``number``, whether they are asked or not."""
+    if server.attack is None:
+        return ()
+    return server.attack.attackers(
+        number, n_clients=server.n_clients, n_malicious=server.n_malicious, seed=server.seed
+    )
+
+
+def cohort_of(
+    server: Server,
+    state: ServerState,
+    number: int,
+    client_ids: tuple[int, ...],
+    n_examples: tuple[float, ...],
+) -> Cohort:
+    """Returns what the rule may know beside the rows."""
+    root = logits = None
+    wanted, precision, device = wants(server.aggregate), server.evaluate.precision, server.evaluate.device
+    if server.clean is not None and "root_update" in wanted:
+        rng = generator(server.seed, number, "root")
+        root = root_update(server.model, state.parameters, server.clean, server.training, rng, device)
+    if "logits" in wanted:
+        rng = generator(server.seed, number, "logits")
+        logits = logits_of(server.model, server.aggregate, rng, precision=precision, device=device)
+    return Cohort(
+        client_ids=client_ids,
+        n_examples=n_examples,
+        parameters=state.parameters,
+        layout=server.layout,
+        root_update=root,
+        logits=logits,
+        round=number,
+        rng=generator(server.seed, number, "aggregate"),
+    )
+
+
+def wants(rule: Any) -> frozenset[str]:
+    """Returns the fields of a cohort that a rule needs, or can use where they are there."""
+    return needs_of(rule) | frozenset(getattr(rule, "uses", ()))
