@@ -81,7 +81,10 @@ def weighted_sum(updates: Updates, weight: Tensor) -> Tensor:
     if isinstance(updates, Mixture):
         weight, updates = weight.double() @ updates.mixing.double(), updates._updates
     total = torch.empty(updates.shape[1], dtype=updates.dtype, device=updates.device)
-    plain = not ((weight != 0) & (weight.abs() < _TINY)).any() and total.dtype in (torch.float32, torch.float64)
+    plain = not ((weight != 0) & (weight.abs() < _TINY)).any() and total.dtype in (
+        torch.float32,
+        torch.float64,
+    )
     for part, rows in columns(updates, STRETCH):
         total[part] = _added(weight, rows, total[part]) if plain else _product(weight, rows)
     return total
