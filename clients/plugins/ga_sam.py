@@ -32,7 +32,8 @@ class GaSam(Ascent):
     The strength s_k is ||g_k||_2 / sqrt(d_k), d_k the numbers in the tensor, smoothed over the steps of a round.
     With ``n_steps`` the way is cut into as many equal pieces, each along the gradient where it stands, with the
     scales of the first. Together they are no longer than rho in ||T^-1 eps||, so that nothing is to be projected
-    back. A step costs n_steps + 1 passes; ``ascent`` says what each sees.
+    back. A step costs n_steps + 1 passes; ``ascent`` says what each sees. Over a BERT's tensors the strengths span
+    orders of magnitude, and training collapsed there with these defaults (docs/defences.md): take a smaller rho.
 
     Args:
         rho: length of the whole way uphill as ||T^-1 eps||_2, above 0.
