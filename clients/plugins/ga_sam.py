@@ -33,7 +33,8 @@ class GaSam(Ascent):
     With ``n_steps`` the way is cut into as many equal pieces, each along the gradient where it stands, with the
     scales of the first. Together they are no longer than rho in ||T^-1 eps||, so that nothing is to be projected
     back. A step costs n_steps + 1 passes; ``ascent`` says what each sees. Over a BERT's tensors the strengths span
-    orders of magnitude, and training collapsed there with these defaults (docs/defences.md): take a smaller rho.
+    orders of magnitude, and training collapsed there with these defaults (docs/defences.md): take a smaller rho, such
+    as 0.002.
 
     Args:
         rho: length of the whole way uphill as ||T^-1 eps||_2, above 0.
