@@ -27,8 +27,29 @@ def named(table: Mapping[str, type], default: str | None = None) -> Callable[[An
 
 
 def named_list(table: Mapping[str, type]) -> Callable[[Any], list[Component]]:
-    """Returns a validator for a list of components of ``table``."""
-    return lambda raw: [normalise(item, table) for item in raw]
+    """Returns a validator for a list of components of ``table``; all mistakes come at once, each with its component."""
+
+    def validate(raw: Any) -> list[Component]:
+        if not isinstance(raw, list):
+            raise ValueError(f"must be a list of names or tables, got {raw!r}")
+        found: list[Component] = []
+        problems: list[str] = []
+        for item in raw:
+            try:
+                found.append(normalise(item, table))
+            except ValueError as error:
+                problems += [_of(item, table) + line for line in str(error).splitlines()]
+        if problems:
+            raise ValueError("\n".join(problems))
+        return found
+
+    return validate
+
+
+def _of(item: Any, table: Mapping[str, type]) -> str:
+    """Returns the prefix by which a mistake says in which component it is."""
+    name = item.get("name") if isinstance(item, Mapping) else None
+    return f"{name}." if name in table else ""
 
 
 class Section(BaseModel):

@@ -222,7 +222,10 @@ def test_mixout_without_mixing_is_fine_tuning(trained):
     ("settings", "message"),
     [
         ({"name": "fine_mixing", "keep": 1.5}, r"keep: must be 'search' or lie in \[0, 1\], got 1.5"),
-        ({"name": "fine_pruning", "share": 1.0}, r"share: must lie in \[0, 1\), got 1.0"),
+        (
+            {"name": "fine_pruning", "share": 1.0},
+            r"repairs\.fine_pruning\.share: must lie in \[0, 1\), got 1.0",
+        ),
         ({"name": "fine_tuning", "every": 0}, "every: must be at least 1 round, got 0"),
         ({"name": "fine_tunning"}, "did you mean 'fine_tuning'"),
         ({"name": "fine_tuning"}, r"fine_tuning needs clean data .*n_examples >= 1, got 0"),
@@ -239,3 +242,18 @@ def test_without_a_word_table_that_travels_e_pur_refuses(trained):
     slots = tuple(slot for slot in context.layout if slot != word_table(context))
     with pytest.raises(UserError, match="word embeddings that are trained"):
         word_table(replace(context, layout=type(context.layout)(slots)))
+
+
+def test_every_mistake_in_a_list_is_said_with_its_repair(tables):
+    wrong = [{"name": "fine_mixing", "keep": 2.0}, {"name": "mixout", "p": 1.0}, "fine_tunning"]
+    with pytest.raises(SpecError) as error:
+        parse({**tables, "repairs": wrong})
+    first, second, third = str(error.value).splitlines()
+    assert first.startswith("repairs.fine_mixing.keep: must")
+    assert second.startswith("repairs.mixout.p: must")
+    assert third.startswith("repairs.name: unknown name 'fine_tunning'")
+
+
+def test_a_name_where_a_list_belongs_is_refused(tables):
+    with pytest.raises(SpecError, match="repairs: must be a list of names or tables, got 'e_pur'"):
+        parse({**tables, "repairs": "e_pur"})
