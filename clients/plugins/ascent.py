@@ -39,6 +39,7 @@ class Ascent(Plugin):
     """
 
     owns_step: ClassVar[bool] = True
+    plain_length: ClassVar[bool] = False  # whether rho is ||eps||_2, rather than ||T^-1 eps||_2
 
     rho: float = 0.05
 
@@ -62,7 +63,7 @@ class Ascent(Plugin):
         scales = self.scales(session, parameters)
         with returning(parameters):
             for _ in range(self.n_climbs()):
-                climb(parameters, scales, self.rho / self.n_climbs())
+                climb(parameters, scales, self.rho / self.n_climbs(), plain_length=self.plain_length)
                 closure()
         session.optimizer.step()
         return loss
@@ -74,10 +75,20 @@ def with_gradient(model: nn.Module) -> dict[str, nn.Parameter]:
 
 
 @torch.no_grad()
-def climb(parameters: Mapping[str, nn.Parameter], scales: Mapping[str, Tensor], length: float) -> None:
-    """Adds ``length`` T^2 g / ||T g||_2 to the parameters, g being their gradients; the norm is one for all."""
+def climb(
+    parameters: Mapping[str, nn.Parameter],
+    scales: Mapping[str, Tensor],
+    length: float,
+    *,
+    plain_length: bool = False,
+) -> None:
+    """Adds ``length`` T^2 g / ||T g||_2 to the parameters, g being their gradients; the norm is one for all.
+
+    With ``plain_length`` it is divided by ||T^2 g||_2, so that what is added has that length.
+    """
     gradients = {name: p.grad for name, p in parameters.items() if p.grad is not None}
-    norms = [_scaled_norm(gradient, scales.get(name)) for name, gradient in gradients.items()]
+    factors = {name: scale.square() if plain_length else scale for name, scale in scales.items()}
+    norms = [_scaled_norm(gradient, factors.get(name)) for name, gradient in gradients.items()]
     factor = length / (torch.stack(norms).norm() + TINY)
     for name, gradient in gradients.items():
         scale = scales.get(name)

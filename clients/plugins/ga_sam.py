@@ -2,8 +2,8 @@
 
 Source: Zhang et al., "GA-SAM: Gradient-Strength based Adaptive Sharpness-Aware Minimization for Improved
 Generalization", EMNLP 2022. Reconstructed from the abstract: that the scales follow the gradients' strength
-group by group and that there is a multi-step form is the paper's; the formula, the smoothing, tensors as groups
-and every default but rho, which is SAM's, are ours.
+group by group and that there is a multi-step form is the paper's; the formula, its length, the smoothing, tensors
+as groups and every default but rho, which is SAM's, are ours.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -27,22 +27,26 @@ KEY = "ga_sam/strengths"
 
 @dataclass(frozen=True, kw_only=True)
 class GaSam(Ascent):
-    """Goes uphill by rho T^2 g / ||T g||_2 with T = (s_k / mean_j s_j)^exponent for each tensor k.
+    """Goes uphill by rho T^2 g / ||T^2 g||_2 with T = (s_k / mean_j s_j)^exponent for each tensor k.
 
     The strength s_k is ||g_k||_2 / sqrt(d_k), d_k the numbers in the tensor, smoothed over the steps of a round.
+    So the way is as long as SAM's, and the strengths say how it is shared between the tensors. Measured as
+    ||T^-1 eps||_2 instead, like ASAM's, it carried the small, strong tensors of a BERT as many times as far as there
+    are tensors, and training collapsed (docs/defences.md).
+
     With ``n_steps`` the way is cut into as many equal pieces, each along the gradient where it stands, with the
-    scales of the first. Together they are no longer than rho in ||T^-1 eps||, so that nothing is to be projected
-    back. A step costs n_steps + 1 passes; ``ascent`` says what each sees. Over a BERT's tensors the strengths span
-    orders of magnitude, and training collapsed there with these defaults (docs/defences.md): take a smaller rho, such
-    as 0.002.
+    scales of the first. Together they are no longer than rho, so that nothing is to be projected back. A step costs
+    n_steps + 1 passes; ``ascent`` says what each sees.
 
     Args:
-        rho: length of the whole way uphill as ||T^-1 eps||_2, above 0.
+        rho: length of the whole way uphill, ||eps||_2, above 0.
         exponent: how the scale depends on the strength, any finite number: above 0 strong gradients go further,
             below 0 weak ones, and 0 is SAM to the last bit. Which of them the paper means is not verified.
         n_steps: pieces of the way, at least 1.
         smoothing: share of the last strength in the new one, in [0, 1); 0 takes each batch's own.
     """
+
+    plain_length: ClassVar[bool] = True
 
     rho: float = 0.05
     exponent: float = 1.0

@@ -34,9 +34,10 @@ def test_a_step_by_hand(exponent):
     _, _, points = one_step(GaSam(rho=0.5, exponent=exponent))
     strengths = [math.sqrt(73 / 2), 2.0]
     a, b = ((s / (sum(strengths) / 2)) ** exponent for s in strengths)
-    length = math.sqrt(a**2 * 73 + b**2 * 4)
+    length = math.sqrt(a**4 * 73 + b**4 * 4)
     way = [0.5 * a**2 * 3 / length, 0.5 * a**2 * 8 / length, 0.5 * b**2 * 2 / length]
     assert points[1] == pytest.approx([3 + way[0], 4 + way[1], 2 + way[2]])
+    assert math.hypot(*way) == pytest.approx(0.5)  # as long as SAM's
 
 
 def test_several_steps_go_along_the_gradient_where_they_stand():
