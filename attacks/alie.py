@@ -46,6 +46,7 @@ class ALIE(Forge):
         """Returns rows [m, d] inside the bound; nothing is random here."""
         mean, std = mean_and_std(collusion.benign)
         z = self.strength(len(collusion.own) + len(collusion.benign), len(collusion.own))
+        collusion.report["z"] = z
         return little(self.form, collusion.own, mean, std, z)
 
     def strength(self, n_clients: int, n_malicious: int) -> float:

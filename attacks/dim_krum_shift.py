@@ -60,4 +60,5 @@ class DimKrumShift(UnderDimKrum):
         for _ in range(self.halvings):
             middle = (low + high) / 2
             low, high = (middle, high) if self.is_kept(clipped(middle), collusion) else (low, middle)
+        collusion.report["z"] = low
         return clipped(low)

@@ -40,7 +40,8 @@ class FangKrum(Forge):
     def __call__(self, collusion: Collusion, rng: torch.Generator) -> Tensor:
         """Returns the same row for every colluder [m, d]; nothing is random here."""
         signs = mean_of(collusion.benign).sign()
-        return repeated(-self.strength(collusion, signs) * signs, collusion.own)
+        collusion.report["lambda"] = strength = self.strength(collusion, signs)
+        return repeated(-strength * signs, collusion.own)
 
     def strength(self, collusion: Collusion, signs: Tensor) -> float:
         """Returns the first lambda, halved from the upper bound, with which Krum chooses a colluder."""

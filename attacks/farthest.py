@@ -64,7 +64,9 @@ class Farthest(Forge):
         if not square > 0:
             return mean.clone()
         inner, apart = products(collusion.benign, mean, towards)
-        return mean + self.gamma(square, inner, apart, distances) * towards
+        gamma = self.gamma(square, inner, apart, distances)
+        collusion.report["gamma"] = max(gamma, collusion.report.get("gamma", gamma))
+        return mean + gamma * towards
 
 
 def larger_root(square: Tensor | float, inner: Tensor, rest: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
@@ -23,6 +23,7 @@ class Collusion:
         aggregate: the server's rule, all rows [n, d] -> one update [d]; ``None`` where it is not known.
         round: the round, from 1.
         history: whether they attacked, for each round before this one; empty where that is not known.
+        report: where a Forge that chooses its strength says which it chose, for the round's record.
     """
 
     own: Tensor
@@ -31,6 +32,7 @@ class Collusion:
     aggregate: Callable[[Tensor], Tensor] | None = None
     round: int = 1
     history: tuple[bool, ...] = ()
+    report: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

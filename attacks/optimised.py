@@ -69,7 +69,8 @@ class Optimised(Forge):
             except ValueError:  # too few clients, for example: that is the server's to say
                 return float("-inf")
 
-        return self.forged(collusion.own, mean, std, best(harm, self.least, self.most, self.tries))
+        collusion.report["strength"] = strength = best(harm, self.least, self.most, self.tries)
+        return self.forged(collusion.own, mean, std, strength)
 
 
 def best(score: Callable[[float], float], least: float, most: float, tries: int) -> float:

@@ -101,7 +101,7 @@ def row(name: str, cells: dict[str, list[dict[str, Any]]]) -> str:
             for key in ("attack_success_rate", "attack_success_floor", "accuracy")
         )
         columns.append(f"**{rate:.2f}** / {floor:.2f} / {accuracy:.3f}")
-    seen = [line for one in cells["fedavg"] for line in one["forensics"] if line]
+    seen = [line for one in cells["fedavg"] for line in one["forensics"] if "stealth/norm" in line]
     size, krum, dim_krum = (
         statistics.mean(value(line) for line in seen)
         for value in (

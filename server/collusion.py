@@ -16,14 +16,16 @@ from hauberk.strategies.rows import Rows
 from hauberk.tasks.seeds import generator
 
 
-def forge(server: Server, state: ServerState, number: int, rows: Rows, malicious: list[int]) -> None:
-    """Lets the colluders rewrite their rows, in place and before the guard looks at them."""
+def forge(
+    server: Server, state: ServerState, number: int, rows: Rows, malicious: list[int]
+) -> dict[str, float]:
+    """Lets the colluders rewrite their rows, in place and before the guard looks at them; returns what they report."""
     if server.attack is None or server.attack.forge is None:
-        return
+        return {}
     own = [client for client in malicious if client in rows.accepted]
     benign = [client for client in rows.accepted if client not in malicious]
     if not own or not benign:
-        return
+        return {}
     collusion = Collusion(
         own=torch.stack([rows.row(client) for client in own]),
         benign=torch.stack([rows.row(client) for client in benign]),
@@ -37,6 +39,7 @@ def forge(server: Server, state: ServerState, number: int, rows: Rows, malicious
     forged = server.attack.forge(collusion, generator(server.seed, number, "forge"))
     for client, row in zip(own, forged, strict=True):
         rows.row(client).copy_(row)
+    return {f"forge/{key}": value for key, value in collusion.report.items()}
 
 
 def rule_for(

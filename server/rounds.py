@@ -69,7 +69,7 @@ def play_round(server: Server, state: ServerState, dispatch: Dispatch) -> tuple[
         replies.setdefault(reply.client_id, replace(reply, arrays=None))
     clock.lap("clients")
     malicious = [client for client in sampled if client in attackers(server, number)]
-    forge(server, state, number, rows, malicious)
+    forged = forge(server, state, number, rows, malicious)
     collected = rows.close()
     clock.lap("guard")
     cohort = cohort_of(server, state, number, collected.client_ids, collected.n_examples)
@@ -77,7 +77,7 @@ def play_round(server: Server, state: ServerState, dispatch: Dispatch) -> tuple[
         server.keep(collected, cohort, malicious)
     result = aggregate(server, state, cohort, collected)
     clock.lap("aggregate")
-    evidence = forensics(server.layout, collected, malicious)
+    evidence = forged | forensics(server.layout, collected, malicious)
     clock.lap("forensics")
     parameters = state.parameters + result.update
     parameters, repaired = server.repairs.after(parameters, number)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from hauberk.attacks import ALIE, IPM, Collusion, OptimisedALIE, OptimisedIPM
+from hauberk.attacks.moments import mean_and_std
 from hauberk.attacks.optimised import best
 from hauberk.strategies import FedAvg, Median, MultiKrum, TooFewClientsError
 from hauberk.tasks.errors import UserError
@@ -91,3 +92,11 @@ def test_impossible_settings_are_refused(settings, message):
         OptimisedIPM(**settings)
     with pytest.raises(UserError, match=r"^form: must be one of clip, shift"):
         OptimisedALIE(form="flip")
+
+
+@pytest.mark.parametrize("forge", [OptimisedIPM(), OptimisedALIE(form="shift")])
+def test_the_strength_that_was_chosen_is_reported(forge):
+    collusion = against(Median())
+    rows = forge(collusion, torch.Generator())
+    mean, std = mean_and_std(collusion.benign)
+    assert torch.equal(rows, forge.forged(collusion.own, mean, std, collusion.report["strength"]))

@@ -67,3 +67,4 @@ def test_a_forge_tries_the_rule_with_all_that_it_may_know(tables, tmp_path, rule
     tables["aggregator"] = rule
     first = run(tables, out=tmp_path / "a").summary["model_sha256"]
     assert run(tables, out=tmp_path / "b").summary["model_sha256"] == first
+    assert all(line["forensics"]["forge/strength"] > 0 for line in read_rounds(tmp_path / "a"))
