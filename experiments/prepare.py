@@ -110,6 +110,7 @@ def prepare(spec: Spec, *, aggregator: Any = None, attack: Attack | None = None)
         repairs=Repairs(context=context, seed=spec.seed, steps=spec.build_repairs()),
         keep_rounds=frozenset(spec.server.keep_updates),
     )
+    warnings += server.evaluate.warnings(task.max_length)
     worker = {
         "task": task, "seed": spec.seed, "n_classes": len(splits.labels), "examples": train,
         "encoded": encoded, "partitions": partitions, "attack": attack,

@@ -21,6 +21,7 @@ from hauberk.tasks.seeds import generator
 from hauberk.tasks.text_classification import TextClassification
 
 Metrics = dict[str, float | None]
+FEW = 0.01  # a share of unseen triggers that no warning is worth
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,20 @@ class Evaluation:
             metrics["attack_success_rate"] = attack_success(triggered, self.target)
             metrics["attack_success_floor"] = attack_success(logits[self.rows], self.target)
         return metrics
+
+    def warnings(self, max_length: int) -> list[str]:
+        """Returns a line where some triggers lie behind the ``max_length`` tokens that the model reads of a text."""
+        if self.triggered is None or self.rows is None or len(self.rows) != len(self.triggered):
+            return []
+        clean = self.clean.take(self.rows)
+        pairs = zip(clean.sequences(), self.triggered.sequences(), strict=True)
+        unseen = sum(np.array_equal(before, after) for before, after in pairs)
+        if unseen <= FEW * len(self.rows):
+            return []
+        return [
+            f"attack.poison: the model sees no trigger in {unseen} of {len(self.rows)} triggered test texts; "
+            f"task.max_length = {max_length} cuts off what comes late"
+        ]
 
 
 def prepare_evaluation(

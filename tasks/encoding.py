@@ -37,6 +37,10 @@ class Encoded:
         """Tokens of each example, int64 [n]."""
         return np.diff(self.offsets)
 
+    def sequences(self) -> list[np.ndarray]:
+        """Returns the token ids of each example."""
+        return np.split(self.tokens, self.offsets[1:-1])
+
     def take(self, rows: Sequence[int] | np.ndarray) -> Encoded:
         """Returns the examples at ``rows``, in that order; a row may be asked for more than once."""
         rows = np.asarray(rows, dtype=np.int64)
