@@ -22,11 +22,10 @@ from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from hauberk.experiments.components import build, normalise, numbered
 from hauberk.experiments.finished import Finished, read_finished
-from hauberk.experiments.spec import _value
+from hauberk.experiments.repair import repairs_of
 from hauberk.server.evaluation import prepare_evaluation
-from hauberk.server.repairs import REPAIRS, Repair
+from hauberk.server.repairs import Repair
 
 METRICS = ("accuracy", "attack_success_rate", "attack_success_floor")
 LABELS = dict(zip(METRICS, ("accuracy", "attack success", "its floor"), strict=True))
@@ -34,12 +33,9 @@ LABELS = dict(zip(METRICS, ("accuracy", "attack success", "its floor"), strict=T
 
 def steps_of(text: str) -> dict[str, Repair]:
     """Returns the repairs that ``name key=value ... + name ...`` asks for."""
-    chain = []
-    for part in text.split("+"):
-        name, *settings = part.split()
-        values = {key: _value(value) for key, _, value in (setting.partition("=") for setting in settings)}
-        chain.append((name, build(normalise({"name": name, **values}, REPAIRS), REPAIRS)))
-    return numbered(chain)
+    parts = [part.split() for part in text.split("+")]
+    changes = [f"{name}.{setting}" for name, *settings in parts for setting in settings]
+    return repairs_of([name for name, *_ in parts], changes)
 
 
 def on_validation(run: Finished) -> Finished:
