@@ -126,7 +126,10 @@ def detect(
     from hauberk.experiments.detect import detect_run, show_detect
     from hauberk.server.detectors import DETECTORS
 
-    show_detect(Console(), detect_run(run_folder, detectors or sorted(DETECTORS)), as_json=as_json)
+    names = detectors or sorted(DETECTORS)
+    with Console(stderr=True).status(f"detectors: {', '.join(names)}"):
+        reports = detect_run(run_folder, names)
+    show_detect(Console(), reports, as_json=as_json)
 
 
 @app.command()

@@ -47,7 +47,7 @@ def main(grid: Grid, context: Context) -> None:
         dispatch.greet(clients.layout_hash(prepared.server.model))
         start, recorder = state or prepared.start, Recorder(folder, screen)
         last = play(prepared.server, start, dispatch, spec.federation.rounds, spec.server.threads, recorder)
-        show_summary(screen.console, conclude(prepared, last, folder).summary, folder.path)
+        show_summary(screen.console, conclude(prepared, last, folder, screen).summary, folder.path)
 
 
 def spec_of(run_config: Mapping[str, Any]) -> Spec:

@@ -45,7 +45,8 @@ def repair_run(
     steps = repairs_of(names, changes)
     finished = read_finished(run)
     before = finished.metrics(finished.parameters)
-    parameters, reports = finished.repaired(steps, n_clean=n_clean)
+    with console.status(f"repairs: {', '.join(steps)}"):
+        parameters, reports = finished.repaired(steps, n_clean=n_clean)
     after = finished.metrics(parameters)
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for heading in ("", "before", "after"):

@@ -84,17 +84,19 @@ def run(
         except RoundFailed as error:
             folder.record({"round": recorder.round + 1, "failed": str(error), "refused": error.refused})
             raise
-        return conclude(prepared, last, folder)
+        return conclude(prepared, last, folder, screen)
 
 
-def conclude(prepared: Prepared, last: ServerState, folder: RunFolder) -> Result:
+def conclude(prepared: Prepared, last: ServerState, folder: RunFolder, screen: Screen) -> Result:
     """Repairs the last model, looks at its inputs and writes the summary: from here on the run is finished."""
     summary = summarise(prepared, last, folder)
     final = last
     if prepared.server.repairs.at_end:
+        screen.concluding(f"repairs: {', '.join(prepared.server.repairs.steps)}")
         final, changes = repaired(prepared, last, summary)
         summary |= changes
         checkpoint.save(folder.path / checkpoint.REPAIRED, final, folder.spec_hash)
+    screen.concluding("the final model")
     run = Finished(prepared, final.parameters, final.round)
     summary["stealth"] = stealth_of(run)
     if prepared.spec.detectors:

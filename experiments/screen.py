@@ -33,6 +33,9 @@ class Screen(Protocol):
     def finished(self, line: Mapping[str, Any]) -> None:
         """A round is recorded."""
 
+    def concluding(self, work: str) -> None:
+        """The last round is recorded, and ``work`` with the final model begins."""
+
 
 class Quiet:
     """Shows nothing."""
@@ -42,6 +45,7 @@ class Quiet:
     def asked(self, number: int, n_clients: int) -> None: ...  # noqa: D102
     def replied(self, reply: ClientReply) -> None: ...  # noqa: D102
     def finished(self, line: Mapping[str, Any]) -> None: ...  # noqa: D102
+    def concluding(self, work: str) -> None: ...  # noqa: D102
 
 
 class Terminal:
@@ -96,6 +100,9 @@ class Terminal:
         self.console.print(round_text(line, self._rounds), highlight=False)
         for client, reason in line["refused"].items():
             self.console.print(f"  [yellow]client {client} refused:[/] {escape(reason)}", highlight=False)
+
+    def concluding(self, work: str) -> None:  # noqa: D102
+        self._progress.reset(self._bar, description=work, total=None)
 
 
 def round_text(line: Mapping[str, Any], rounds: int) -> str:
