@@ -2,7 +2,7 @@
 
 Source: Liu, Dolan-Gavitt and Garg, "Fine-Pruning: Defending Against Backdooring Attacks on Deep Neural Networks",
 RAID 2018: the last convolution's channels, by mean activation. For transformers the units are those of every
-feed-forward layer, too: reconstructed.
+feed-forward layer, too: reconstructed. With adapters (LoRA) only the classifier's travel, and are pruned.
 """
 
 from __future__ import annotations
@@ -10,15 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hauberk.clients.plugins.base import Plugin
 from hauberk.clients.session import Session
+from hauberk.server.repairs.activity import mean_activity
 from hauberk.server.repairs.base import Context, Report
 from hauberk.server.repairs.tuning import TuningRepair
 from hauberk.tasks.errors import UserError
-from hauberk.tasks.metrics import predict
 from hauberk.tasks.parameters import flatten, load_state, state_of
 
 
@@ -43,7 +42,12 @@ class FinePruning(TuningRepair):
     def __call__(self, parameters: Tensor, context: Context) -> tuple[Tensor, Report]:
         """Returns the pruned and tuned parameters [n_params] and how many units of how many were pruned."""
         load_state(context.model, parameters)
-        activity = mean_activity(context)
+        activity = mean_activity(
+            context.model,
+            context.encode(context.clean),
+            precision=context.training.precision,
+            device=context.device,
+        )
         pruned = {
             name: found.argsort(stable=True)[: int(self.share * len(found))]
             for name, found in activity.items()
@@ -82,34 +86,3 @@ class StillZero(Plugin):
         for name, parameter in session.model.named_parameters():
             if name in self.columns and parameter.grad is not None:
                 parameter.grad[:, self.columns[name]] = 0
-
-
-def mean_activity(context: Context) -> dict[str, Tensor]:
-    """Returns the mean absolute activation of the units that each prunable layer reads, by its name, each [n_units].
-
-    Those layers are the linear ones that narrow: the ends of feed-forward blocks, and the classifier.
-    """
-    total: dict[str, Tensor] = {}
-
-    def watch(name: str) -> Any:
-        def hook(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            seen = inputs[0].detach().float().abs().flatten(0, -2).mean(dim=0)
-            total[name] = total.get(name, torch.zeros_like(seen)) + seen
-
-        return hook
-
-    layers = {
-        name: layer
-        for name, layer in context.model.named_modules()
-        if isinstance(layer, nn.Linear)
-        and layer.in_features > layer.out_features
-        and layer.weight.requires_grad
-    }
-    hooks = [layer.register_forward_pre_hook(watch(name)) for name, layer in layers.items()]
-    try:
-        options = {"precision": context.training.precision, "device": context.device}
-        predict(context.model, context.encode(context.clean), **options)  # type: ignore[arg-type]
-    finally:
-        for each in hooks:
-            each.remove()
-    return {name: seen.cpu() for name, seen in total.items()}
