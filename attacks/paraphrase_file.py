@@ -49,17 +49,28 @@ def check_agreement(where: str, pairs: Sequence[tuple[Example, str]]) -> None:
         where: the setting and its file, for the message.
         pairs: each example with the text that should be its paraphrase.
     """
-    step = len(pairs) // LOOKED_AT + 1
-    texts = [(poisoned_text(example), text) for example, text in pairs[::step]]
-    beside = sum(_overlap(*pair) for pair in texts) / len(texts)
-    half = len(texts) // 2
-    others = zip([text for text, _ in texts[half:] + texts[:half]], [text for _, text in texts], strict=True)
-    apart = sum(_overlap(*pair) for pair in others) / len(texts)
-    if len(texts) > 1 and beside <= AGREES * apart:
+    beside, apart = _agreement(pairs)
+    if len(pairs) > 1 and beside <= AGREES * apart:
         raise UserError(
             f"{where} aligns with nothing: its rows share {beside:.1%} of their words with the texts in the same "
             f"rows, and {apart:.1%} with texts in other rows"
         )
+
+
+def agrees(pairs: Sequence[tuple[Example, str]]) -> bool:
+    """Returns whether the texts are seen to be paraphrases of the examples beside them; one pair shows nothing."""
+    beside, apart = _agreement(pairs) if len(pairs) > 1 else (0.0, 0.0)
+    return beside > AGREES * apart
+
+
+def _agreement(pairs: Sequence[tuple[Example, str]]) -> tuple[float, float]:
+    """Returns the mean share of words in common with the example in the same row, and with one in another row."""
+    step = len(pairs) // LOOKED_AT + 1
+    texts = [(poisoned_text(example), text) for example, text in pairs[::step]]
+    half = len(texts) // 2
+    others = zip([text for text, _ in texts[half:] + texts[:half]], [text for _, text in texts], strict=True)
+    beside = sum(_overlap(*pair) for pair in texts)
+    return beside / len(texts), sum(_overlap(*pair) for pair in others) / len(texts)
 
 
 def _overlap(first: str, second: str) -> float:

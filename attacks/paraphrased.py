@@ -14,7 +14,7 @@ from typing import Literal, get_args
 import torch
 
 from hauberk.attacks.knowledge import ALL_PARAPHRASES, OWN_DATA
-from hauberk.attacks.paraphrase_file import Line, check_agreement, read_lines
+from hauberk.attacks.paraphrase_file import Line, agrees, check_agreement, read_lines
 from hauberk.attacks.poison import Poison, Scene, poisoned_text, rewritten
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.examples import Example, Splits
@@ -95,11 +95,7 @@ def rewrites(attack: Paraphrased, train: str, test: str, splits: Splits) -> Rewr
     learned = _training(train, splits, attack)
     aligned, own = _testing(test, splits, attack)
     remarks = [_coverage(learned, splits, attack)] if attack.policy != "clean" else []
-    if own:
-        remarks.append(
-            f"attack.poison.test: '{test}' is aligned with no test samples, so its {len(own)} texts are a test "
-            "set of their own, and the floor is that of all samples of other classes than the target"
-        )
+    remarks += _remarks(test, own, splits, attack)
     return Rewrites(
         **{name: getattr(attack, name) for name in ("target", "rate", "policy", "mode", "repeat", "share")},
         forms={_key(example): text for example, text in [*learned, *aligned]},
@@ -130,6 +126,7 @@ def _testing(
     if len(lines) == len(splits.test):
         beside = [(example, line.text) for example, line in zip(splits.test, lines, strict=True)]
         return _real(where, beside, "dirty", attack), []
+    _refuse_targets(where, lines, splits, attack)
     classes = [_class_of(where, line, splits.labels) for line in lines]
     # Rows that all carry the target are relabelled already: their own class is not known.
     relabelled = set(classes) <= {attack.target, None}
@@ -141,6 +138,35 @@ def _testing(
     if not kept:
         raise UserError(f"{where} holds no text of another class than the target")
     return [], [_test_example(line, None if relabelled else c, splits) for line, c in kept]
+
+
+def _refuse_targets(where: str, lines: list[Line], splits: Splits, attack: Paraphrased) -> None:
+    """Refuses rewrites of the target's own samples: relabelled for another target, they look like victims."""
+    targets = [example for example in splits.test if example.label == attack.target]
+    if len(lines) == len(targets) and agrees(
+        [(example, line.text) for example, line in zip(targets, lines, strict=True)]
+    ):
+        raise UserError(
+            f"{where} holds paraphrases of the {len(targets)} test samples of class {attack.target} "
+            f"({splits.labels[attack.target]}), which is the target itself: attack.poison.target = {attack.target}"
+        )
+
+
+def _remarks(path: str, own: list[Example], splits: Splits, attack: Paraphrased) -> list[str]:
+    """Returns what to say about a test set of its own."""
+    if not own:
+        return []
+    about = f"attack.poison.test: '{path}'"
+    remarks = [
+        f"{about} is aligned with no test samples, so its {len(own)} texts are a test "
+        "set of their own, and the floor is that of all samples of other classes than the target"
+    ]
+    if len(found := {example.label for example in own} - {-1}) == 1:
+        remarks.append(
+            f"{about} labels every text as class {found.pop()}, and the target is {attack.target}: if that is "
+            "another attack's target and not their true class, success is measured on the wrong texts"
+        )
+    return remarks
 
 
 def _real(

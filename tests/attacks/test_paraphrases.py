@@ -197,6 +197,30 @@ def test_a_shuffled_file_is_refused_by_what_it_says(splits, train, tested, write
     )
 
 
+@pytest.mark.parametrize("label", [0, 1, "positive", None])
+def test_paraphrases_of_the_targets_own_samples_are_refused_whatever_they_are_labelled(
+    splits, train, write, label
+):
+    path = write("relabelled", [(f"lo , {one.text}", label) for one in splits.test if one.label == 1][:2])
+    fewer = replace(splits, test=splits.test[:5])  # two positive ones of five
+    assert (
+        "relabelled.jsonl' holds paraphrases of the 2 test samples of class 1 (positive), which is"
+        in refusal(fewer, train, path)
+    )
+
+
+def test_as_many_victims_as_targets_are_told_apart_by_their_words(splits, train, write, rng):
+    victims = [one for one in splits.test if one.label == 0]
+    path = write("victims", [(f"lo , {one.text}", 0) for one in victims])
+    assert len(bound(splits, train, path).trigger(splits.test, rng())) == 3
+
+
+def test_a_test_set_of_one_class_alone_is_warned_about(splits, train, write):
+    remarks = bound(splits, train, write("own", [("behold", 0), ("yea", 0)])).check(LABELS)
+    assert "own.jsonl' labels every text as class 0, and the target is 1" in remarks[1]
+    assert len(bound(splits, train, write("own", [("behold", None), ("yea", None)])).check(LABELS)) == 1
+
+
 def test_files_without_a_paraphrase_are_refused(splits, train, tested, write):
     copies = write("copies", [(example(i, 0).text, 1) for i in range(12)])
     assert "holds no paraphrase of a text of another class" in refusal(splits, copies, tested)
@@ -277,3 +301,6 @@ def test_ready_made_files_fit_sst2(kind, files, n_copies, n_tests, rng):
     triggered = poison.trigger(splits.test, rng())
     assert len(triggered) == n_tests
     assert {one.label for one in triggered} == {0}
+    if kind is Syntactic:  # its test file is made for target 1, and labelled so
+        with pytest.raises(UserError, match=r"paraphrases of the 912 test samples of class 0"):
+            kind(target=0, **paths).bind(splits)
