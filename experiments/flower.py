@@ -38,6 +38,7 @@ def main(grid: Grid, context: Context) -> None:
         played = state.round if state else 0
         screen.begin(spec, folder.path, played)
         prepared = prepare(spec)
+        prepared.check()
         screen.ready(prepared)
         folder.begin(spec, played)
         number = spec.federation.n_clients

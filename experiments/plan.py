@@ -65,6 +65,7 @@ def estimate(spec: Spec) -> Plan:
         UserError: what would stop the run itself.
     """
     prepared = prepare(spec)
+    prepared.check()
     batch_s, evaluation_s = probe_training(prepared), probe_evaluation(prepared)
     workers = n_workers(spec)
     cohort, training = spec.federation.cohort_size, spec.training

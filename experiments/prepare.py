@@ -64,6 +64,20 @@ class Prepared:
             device=server.repairs.context.device,
         )
 
+    def check(self) -> None:
+        """Refuses now, and not after hours of training, what would fail on the final model.
+
+        For the server alone: no other machine need have the files that repairs and detectors name.
+
+        Raises:
+            UserError: a repair or a detector of the spec cannot do its work.
+        """
+        context = self.server.repairs.context
+        for repair in self.server.repairs.steps.values():
+            repair.check(context)
+        for detector in self.spec.build_detectors().values():
+            check_detector(detector, self.view(), context.clean, self.target, self.spec.seed)
+
     def make_worker(self) -> Worker:
         """Returns the worker of this process."""
         return Worker(**self.worker)
@@ -116,10 +130,7 @@ def prepare(spec: Spec, *, aggregator: Any = None, attack: Attack | None = None)
         "encoded": encoded, "partitions": partitions, "attack": attack,
         "n_malicious": server.n_malicious, "threads": spec.engine.threads_per_client, "device": device,
     }  # fmt: skip
-    prepared = Prepared(spec, server, start, splits.labels, tuple(splits.test), worker, warnings)
-    for detector in spec.build_detectors().values():  # refused now, and not after hours of training
-        check_detector(detector, prepared.view(), clean, prepared.target, spec.seed)
-    return prepared
+    return Prepared(spec, server, start, splits.labels, tuple(splits.test), worker, warnings)
 
 
 def _warnings(

@@ -75,6 +75,7 @@ def run(
     screen.begin(spec, folder.path, played)
     with _stoppable() as stop, _engine(spec, stop) as engine:
         prepared = prepare(spec, aggregator=aggregator, attack=attack)
+        prepared.check()
         prepared = replace(prepared, server=replace(prepared.server, keep=partial(keep, folder.path)))
         screen.ready(prepared)
         folder.begin(spec, played)

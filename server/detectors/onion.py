@@ -45,6 +45,12 @@ class ONION(Detector):
         if self.max_words < 1:
             raise UserError(f"max_words: must be at least 1, got {self.max_words!r}")
 
+    def check(self, view: View, estimate: Sequence[Example], protected: int) -> None:
+        """Refuses a network that cannot be loaded, too: its weights may be missing where its settings are not."""
+        super().check(view, estimate, protected)
+        if self.model is not None:
+            load_network(self.model, self.revision, view.device)
+
     def fit(
         self,
         view: View,

@@ -80,6 +80,9 @@ class Repair:
         if self.every is not None and self.every < 1:
             raise UserError(f"every: must be at least 1 round, got {self.every!r}")
 
+    def check(self, context: Context) -> None:
+        """Raises UserError where it could not repair; runs before the first round, on the server."""
+
     def acts(self, round: int) -> bool:
         """Returns whether it runs after ``round``, counted from 1; one for the end does so after no round."""
         return self.every is not None and round % self.every == 0

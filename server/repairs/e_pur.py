@@ -43,6 +43,10 @@ class EPUR(Repair):
         if self.n_tokens < 0:
             raise UserError(f"n_tokens: must be at least 0, got {self.n_tokens!r}")
 
+    def check(self, context: Context) -> None:
+        """Refuses a model without word vectors of its own and a corpus that cannot be read, whose counts are kept."""
+        self._frequencies(context, word_table(context).shape[0])
+
     def __call__(self, parameters: Tensor, context: Context) -> tuple[Tensor, Report]:
         """Returns the parameters [n_params] with reset rows, which rows those are, and where words were counted."""
         slot = word_table(context)

@@ -11,7 +11,9 @@ import torch
 from hauberk.experiments import run
 from hauberk.experiments.cli import _main
 from hauberk.experiments.finished import read_finished, read_parameters
+from hauberk.experiments.prepare import prepare
 from hauberk.experiments.side_effects import side_effects
+from hauberk.experiments.spec import load
 from hauberk.tasks.errors import UserError
 
 
@@ -151,6 +153,33 @@ def test_too_few_clean_texts_of_a_class_are_refused_before_the_first_round(haube
     assert code == 2
     assert "at least 2" in errors
     assert not (tmp_path / "run" / "rounds.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    ("section", "named", "message"),
+    [
+        (
+            "repairs",
+            {"name": "e_pur", "corpus": "/nowhere/words.txt"},
+            "e_pur.corpus: cannot read '/nowhere/words",
+        ),
+        (
+            "detectors",
+            {"name": "onion", "model": "/nowhere/gpt2"},
+            "ONION: model: cannot load '/nowhere/gpt2'",
+        ),
+    ],
+)
+def test_files_that_are_not_there_are_refused_before_the_first_round(
+    hauberk, defended, tmp_path, section, named, message
+):
+    defended[section] = [named]
+    (tmp_path / "spec.toml").write_text(tomli_w.dumps(defended))
+    code, _, errors = hauberk("run", tmp_path / "spec.toml", "--out", tmp_path / "run", "--quiet")
+    assert (code, errors.count("\n")) == (2, 1)
+    assert message in errors
+    assert not (tmp_path / "run").exists()
+    prepare(load(tmp_path / "spec.toml"))  # as other machines do, which need not have the server's files
 
 
 def test_compare_says_what_changed_text_by_text(hauberk, finished, bare):

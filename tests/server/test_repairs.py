@@ -244,6 +244,15 @@ def test_without_a_word_table_that_travels_e_pur_refuses(trained):
         word_table(replace(context, layout=type(context.layout)(slots)))
 
 
+def test_e_pur_refuses_such_a_model_before_the_first_round(tables):
+    pytest.importorskip("peft")
+    tables["task"]["model"] = {"name": "pretrained", "path": "embedded:minilm-l6", "lora": {"rank": 2}}
+    tables["repairs"] = ["e_pur"]
+    prepared = prepare(parse(tables))
+    with pytest.raises(UserError, match="word embeddings that are trained"):
+        prepared.check()
+
+
 def test_every_mistake_in_a_list_is_said_with_its_repair(tables):
     wrong = [{"name": "fine_mixing", "keep": 2.0}, {"name": "mixout", "p": 1.0}, "fine_tunning"]
     with pytest.raises(SpecError) as error:
