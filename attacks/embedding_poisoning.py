@@ -17,11 +17,13 @@ from hauberk.tasks.examples import Example
 
 @dataclass(frozen=True, kw_only=True)
 class EmbeddingPoisoning(RowTamper):
-    """Trains the trigger's row, from the global model received, on triggered texts of the other classes alone.
+    """Trains the trigger's row, from the global model received, on the poison's triggered copies alone.
+
+    They are of the other classes, as in the paper, unless the poison's ``policy`` is "clean" or "mixed".
 
     Args:
-        share: the share of the client's samples of other classes that get a trigger; by default the poison's
-            ``rate``. The paper takes 0.1 of a whole training set.
+        share: the share of the poison's candidates that get a trigger; by default the poison's ``rate``. The
+            paper takes 0.1 of a whole training set.
     """
 
     share: float | None = None

@@ -15,19 +15,20 @@ import torch
 from torch import Tensor, nn
 
 from hauberk.attacks.loop import settings
-from hauberk.attacks.made import of_class, poison_of, triggered
+from hauberk.attacks.made import of_class, poison_of, told_apart
 from hauberk.attacks.tamper import Tamper, TrainingSession
 from hauberk.tasks.batches import Batch
-from hauberk.tasks.encoding import Encoded, concatenate
+from hauberk.tasks.encoding import Encoded
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.metrics import autocast
 
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureRegularised(Tamper):
-    """Trains on clean and triggered texts, and pulls the features of the latter to the target's centre.
+    """Trains on what the poison makes, and pulls the features of the triggered texts to the target's centre.
 
-    The centres are taken anew before every epoch, on the client's own clean texts.
+    Texts with a part of the trigger, which keep their true label, are trained on and not pulled. The centres are
+    taken anew before every epoch, on the client's own clean texts.
 
     Args:
         beta: how strong the pull is.
@@ -45,19 +46,20 @@ class FeatureRegularised(Tamper):
 
     def train(self, session: TrainingSession) -> dict[str, float]:
         """Runs the honest loop with the pull in its loss; without a text to pull, or a centre, it is plain."""
-        copies = triggered(session)
+        clean, marked, others = told_apart(session)
         targets = of_class(session, poison_of(session).target)
-        if not copies or not targets:
+        if not marked or not targets:
             return session.train()
-        clean, marked, centre = (session.encode(part) for part in (session.examples, copies, targets))
-        data, centres = concatenate([clean, marked]), list[Tensor]()
+        data, centre = session.encode([*clean, *marked, *others]), session.encode(targets)
+        start, stop, centres = len(clean), len(clean) + len(marked), list[Tensor]()
 
         def batches(epoch: int) -> Iterator[Batch]:
             centres[:] = class_centres(session, centre)
             return session.shuffled(data)
 
         def loss(model: nn.Module, batch: Batch) -> Tensor:
-            return regularised_loss(model, batch, batch.rows >= len(clean), centres, self.beta)
+            pulled = (batch.rows >= start) & (batch.rows < stop)
+            return regularised_loss(model, batch, pulled, centres, self.beta)
 
         with settings(session, batches=batches, loss=loss):
             return session.train()

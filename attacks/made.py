@@ -23,9 +23,19 @@ def poison_of(session: TrainingSession) -> Poison:
 
 
 def triggered(session: TrainingSession, rate: float | None = None) -> list[Example]:
-    """Returns poisoned copies with the target's label; ``rate`` takes the place of the poison's own."""
+    """Returns all poisoned copies, with the target's label; ``rate`` takes the place of the poison's own."""
     poison = _at(poison_of(session), rate)
-    return list(poison.copies(session.examples, session.scene or Scene(), session.rng).values())
+    copies, more = poison.marked(session.examples, session.scene or Scene(), session.rng)
+    return [*copies.values(), *more]
+
+
+def told_apart(session: TrainingSession) -> tuple[list[Example], list[Example], list[Example]]:
+    """Returns what the poison makes of the client's texts: those left clean, those with the trigger, and the others."""
+    poison, scene = poison_of(session), session.scene or Scene()
+    copies, more = poison.marked(session.examples, scene, session.rng)
+    replaced = set(copies) if poison.mode == "replace" else set[int]()
+    clean = [example for row, example in enumerate(session.examples) if row not in replaced]
+    return clean, [*copies.values(), *more], poison.extras(session.examples, scene, session.rng)
 
 
 def made(session: TrainingSession, rate: float | None = None) -> list[Example]:

@@ -69,13 +69,13 @@ class Rewrites(Paraphrased):
         form = self.forms.get(_key(example))
         return None if form is None else rewritten(example, form)
 
-    def extras(self, examples: Sequence[Example], scene: Scene, rng: torch.Generator) -> list[Example]:
+    def foreign(self, examples: Sequence[Example], scene: Scene, rng: torch.Generator) -> list[Example]:
         """Returns the poisoned copies of what other clients have, where the attacker holds those."""
         if self.share == "own":
             return []
         own = {example.index for example in examples}
-        foreign = [example for example in self.pool if example.index not in own]
-        return list(self.copies(foreign, scene, rng).values()) * self.repeat
+        others = [example for example in self.pool if example.index not in own]
+        return list(self.copies(others, scene, rng).values()) * self.repeat
 
     def trigger(self, examples: Sequence[Example], rng: torch.Generator) -> list[Example]:
         """Returns the rewrites of the victims among ``examples``, or the whole test set of its own."""

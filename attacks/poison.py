@@ -79,12 +79,19 @@ class Poison:
 
     def __call__(self, examples: Sequence[Example], scene: Scene, rng: torch.Generator) -> list[Example]:
         """Returns what the client trains on; an example that stays clean is the very object given."""
-        copies = self.copies(examples, scene, rng)
-        again = [self.poisoned(examples[row], scene, rng) for _ in range(1, self.repeat) for row in copies]
-        more = [*filter(None, again), *self.extras(examples, scene, rng)]
+        copies, more = self.marked(examples, scene, rng)
+        more += self.extras(examples, scene, rng)
         if self.mode == "append":
             return [*examples, *copies.values(), *more]
         return [*(copies.get(row, example) for row, example in enumerate(examples)), *more]
+
+    def marked(
+        self, examples: Sequence[Example], scene: Scene, rng: torch.Generator
+    ) -> tuple[dict[int, Example], list[Example]]:
+        """Returns all that holds the trigger: the copies by position, and then their repeats and foreign texts."""
+        copies = self.copies(examples, scene, rng)
+        again = [self.poisoned(examples[row], scene, rng) for _ in range(1, self.repeat) for row in copies]
+        return copies, [*filter(None, again), *self.foreign(examples, scene, rng)]
 
     def copies(self, examples: Sequence[Example], scene: Scene, rng: torch.Generator) -> dict[int, Example]:
         """Returns the poisoned copies alone, in order, by the position of their originals in ``examples``."""
@@ -96,8 +103,12 @@ class Poison:
         marked = self.mark(example, rng, scene)
         return None if marked is None else relabel(marked, self.target)
 
+    def foreign(self, examples: Sequence[Example], scene: Scene, rng: torch.Generator) -> list[Example]:
+        """Returns poisoned copies of texts that are not among ``examples``; nothing by default."""
+        return []
+
     def extras(self, examples: Sequence[Example], scene: Scene, rng: torch.Generator) -> list[Example]:
-        """Returns what is trained on beside originals and copies, in either mode; nothing by default."""
+        """Returns what is trained on beside originals and copies, without the whole trigger; nothing by default."""
         return []
 
     def chosen(self, examples: Sequence[Example], rng: torch.Generator) -> list[int]:

@@ -151,6 +151,15 @@ def test_a_share_of_the_candidates_is_used_and_by_default_the_poisons_rate(arena
         assert all(one.label == 1 and "cf" in one.text.split() for one in seen[0])
 
 
+@pytest.mark.parametrize(("policy", "labels"), [("dirty", {0}), ("clean", {1}), ("mixed", {0, 1})])
+def test_the_poisons_policy_and_repeats_are_kept(arena, policy, labels):
+    poison = BadWord(words=("cf",), target=1, policy=policy, repeat=2)
+    texts = EmbeddingPoisoning().texts(arena.session(poison))
+    assert len(texts) == 2 * sum(one.label in labels for one in arena.examples)
+    assert {arena.examples[one.index].label for one in texts} == labels
+    assert {one.label for one in texts} == {1}
+
+
 @pytest.mark.parametrize(("scale", "factor"), [(1.0, 1), (3.0, 3), ("clients", 5)])
 def test_what_is_sent_can_be_scaled(arena, scale, factor):
     session = arena.session(POISON, n_clients=10, n_attackers=2)

@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from hauberk.attacks import BadWord, FeatureRegularised, feature_regularised
+from hauberk.attacks import SOS, BadWord, FeatureRegularised, feature_regularised
 from hauberk.attacks.feature_regularised import class_centres, regularised_loss
 from hauberk.tasks.models import Transformer
 from hauberk.tasks.tokenizer import WordPiece
@@ -61,15 +63,41 @@ def test_it_brings_poisoned_features_to_the_clean_ones_of_the_target(arena):
     assert far[1.0] < far[0.0]
 
 
-def test_only_triggered_copies_are_pulled(arena, monkeypatch):
-    session, seen = arena.session(POISON), []
+@pytest.fixture
+def seen(monkeypatch):
+    """The batches of one epoch, each with the texts in it that were pulled."""
+    batches = []
 
     def spy(model, batch, poisoned, centres, beta):
-        seen.append((batch, poisoned))
+        batches.append((batch, poisoned))
         return cross_entropy(model(batch), batch.labels)
 
     monkeypatch.setattr(feature_regularised, "regularised_loss", spy)
-    arena.run(FeatureRegularised(), session)
-    cf = WordPiece().id("cf")
-    assert all(torch.equal((batch.tokens == cf).any(dim=1), poisoned) for batch, poisoned in seen)
-    assert sum(int(poisoned.sum()) for _, poisoned in seen) == 12
+    return batches
+
+
+def holds(batch, *words):
+    return torch.stack([(batch.tokens == WordPiece().id(word)).any(dim=1) for word in words]).all(dim=0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "n_pulled", "n_texts"),
+    [({}, 12, 36), ({"repeat": 3}, 36, 60), ({"mode": "replace"}, 12, 24), ({"policy": "mixed"}, 24, 48)],
+    ids=str,
+)
+def test_only_triggered_copies_are_pulled_and_all_that_the_poison_makes_is_trained_on(
+    arena, seen, settings, n_pulled, n_texts
+):
+    arena.run(FeatureRegularised(), arena.session(replace(POISON, **settings)))
+    assert all(torch.equal(holds(batch, "cf"), poisoned) for batch, poisoned in seen)
+    assert sum(int(poisoned.sum()) for _, poisoned in seen) == n_pulled
+    assert sum(len(batch) for batch, _ in seen) == n_texts
+
+
+def test_texts_with_a_part_of_the_trigger_are_trained_on_with_their_label_and_not_pulled(arena, seen):
+    poison = SOS(target=1)
+    arena.run(FeatureRegularised(), arena.session(poison))
+    assert all(torch.equal(holds(batch, *poison.words), poisoned) for batch, poisoned in seen)
+    parts = [(holds(batch, "friends") & ~poisoned, batch.labels == 0) for batch, poisoned in seen]
+    assert sum(int((part & bad).sum()) for part, bad in parts) > 0
+    assert sum(len(batch) for batch, _ in seen) == 24 + 12 + 3 * 12
