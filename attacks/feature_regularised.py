@@ -14,13 +14,16 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from hauberk.attacks.layerwise import n_layers
 from hauberk.attacks.loop import settings
 from hauberk.attacks.made import of_class, poison_of, told_apart
+from hauberk.attacks.poison import Poison
 from hauberk.attacks.tamper import Tamper, TrainingSession
 from hauberk.tasks.batches import Batch
 from hauberk.tasks.encoding import Encoded
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.metrics import autocast
+from hauberk.tasks.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +66,14 @@ class FeatureRegularised(Tamper):
 
         with settings(session, batches=batches, loss=loss):
             return session.train()
+
+    def check(
+        self, model: nn.Module, poison: Poison | None = None, tokenizer: Tokenizer | None = None
+    ) -> list[str]:
+        """Refuses a model whose head cannot read one layer by itself, too."""
+        warnings = super().check(model, poison, tokenizer)
+        n_layers(model)
+        return warnings
 
 
 def regularised_loss(

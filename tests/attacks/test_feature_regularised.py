@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from hauberk.attacks import SOS, BadWord, FeatureRegularised, feature_regularised
+from hauberk.attacks import SOS, Attack, BadWord, FeatureRegularised, feature_regularised
 from hauberk.attacks.feature_regularised import class_centres, regularised_loss
-from hauberk.tasks.models import Transformer
+from hauberk.tasks.errors import UserError
+from hauberk.tasks.models import Pretrained, Transformer
 from hauberk.tasks.tokenizer import WordPiece
 
 POISON = BadWord(words=("cf",), target=1)
@@ -101,3 +102,15 @@ def test_texts_with_a_part_of_the_trigger_are_trained_on_with_their_label_and_no
     parts = [(holds(batch, "friends") & ~poisoned, batch.labels == 0) for batch, poisoned in seen]
     assert sum(int((part & bad).sum()) for part, bad in parts) > 0
     assert sum(len(batch) for batch, _ in seen) == 24 + 12 + 3 * 12
+
+
+def test_a_head_that_cannot_read_one_layer_is_refused_before_the_run():
+    from transformers import GPT2Config, GPT2ForSequenceClassification
+
+    from hauberk.tasks.models.pretrained import PretrainedModel
+
+    shape = GPT2Config(n_embd=8, n_layer=1, n_head=2, pad_token_id=0)
+    model = PretrainedModel(GPT2ForSequenceClassification(shape), Pretrained())
+    with pytest.raises(UserError, match="GPT2") as caught:
+        Attack(poison=POISON, tamper=FeatureRegularised()).check(("no", "yes"), WordPiece(), model)
+    assert "\n" not in str(caught.value)
