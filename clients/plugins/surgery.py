@@ -92,6 +92,8 @@ class Surgery(Plugin):
         """Brings the changes down to the budget and returns how many there are."""
         operation = session.scratch[KEY]
         operation.handle.remove()
+        # A plugin that comes later in the list may have written after this one's last step.
+        restore_outside(learned(session.model), operation.masks, session.reference)
         self._narrow(session, operation.budget)
         return {"surgery/changed": float(_change(session).count_nonzero())}
 

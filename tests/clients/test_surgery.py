@@ -3,7 +3,7 @@ import torch
 
 from hauberk.clients import Training, train
 from hauberk.clients.optimizers import SGD, AdamW
-from hauberk.clients.plugins import FedProx, Sam, Surgery
+from hauberk.clients.plugins import ChildTuningF, FedProx, Sam, Surgery
 from hauberk.tasks.consistency import n_changed
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.parameters import flatten, state_of
@@ -33,6 +33,13 @@ def test_no_more_than_the_budget_changes(job, method, budget):
 def test_beside_other_plugins_too(job):
     session, _ = trained(job, Surgery(method="gradient", budget=50), FedProx(mu=1.0), Sam())
     assert 0 < changed(session) <= 50
+
+
+@pytest.mark.parametrize("plugins", [(Surgery(), ChildTuningF()), (ChildTuningF(), Surgery())])
+def test_beside_a_plugin_that_may_write_after_it(job, plugins):
+    session, report = trained(job, *plugins, epochs=2)
+    assert 0 < changed(session) <= round(0.01 * len(flatten(session.reference)))
+    assert report["surgery/changed"] == changed(session)
 
 
 def test_a_round_that_ends_early_still_keeps_to_the_budget(job):
