@@ -36,6 +36,11 @@ class AnyTokenizer:
         return backend.eos_token_id if backend.pad_token_id is None else backend.pad_token_id
 
     @property
+    def longest(self) -> int:
+        """Tokens that the model can read, as its tokenizer says; a huge number where it does not."""
+        return self._backend.model_max_length
+
+    @property
     def unknown_id(self) -> int:
         """The token of what the vocabulary cannot spell; padding where everything can be spelt."""
         found = self._backend.unk_token_id
@@ -49,7 +54,7 @@ class AnyTokenizer:
     def encode(self, texts: Sequence[str], seconds: Sequence[str | None] | None, max_length: int) -> Encoded:
         """Returns the texts, or pairs of texts, cut to ``max_length`` tokens; without labels."""
         backend = self._backend
-        check_length(max_length, backend.model_max_length)
+        check_length(max_length, self.longest)
         second = None if seconds is None else [other or "" for other in seconds]
         found = backend(list(texts), second, truncation=True, max_length=max_length)
         segments = None if seconds is None else found.get("token_type_ids")

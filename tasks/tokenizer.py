@@ -35,6 +35,10 @@ class Tokenizer(Protocol):
         """The token that fills a batch."""
 
     @property
+    def longest(self) -> int | None:
+        """Tokens that the model can read; ``None`` for any number."""
+
+    @property
     def unknown_id(self) -> int:
         """The token of what the vocabulary cannot spell."""
 

@@ -20,7 +20,7 @@ from hauberk.tasks.corpora import EMBEDDED, corpus_texts
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.tokenizer import Tokenizer
 
-LONGEST = 512  # tokens of a text that are counted
+LONGEST = 512  # tokens of a text that are counted, or all that the tokenizer lets a text have
 RARE = 20  # occurrences: below that all words count as equally rare, as in the paper
 
 
@@ -75,7 +75,8 @@ def counts(tokenizer: Tokenizer, texts: Sequence[str], n_tokens: int) -> Tensor:
     """Returns how often each token id occurs in ``texts``, int64 [n_tokens]."""
     if not texts:
         return torch.zeros(n_tokens, dtype=torch.long)
-    tokens = torch.as_tensor(tokenizer.encode(texts, None, LONGEST).tokens).long()
+    longest = LONGEST if tokenizer.longest is None else min(LONGEST, tokenizer.longest)
+    tokens = torch.as_tensor(tokenizer.encode(texts, None, longest).tokens).long()
     return torch.bincount(tokens, minlength=n_tokens)
 
 

@@ -7,6 +7,7 @@ from math import floor
 
 import pytest
 import torch
+import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,9 +17,11 @@ from hauberk.experiments.folder import read_rounds
 from hauberk.experiments.prepare import prepare
 from hauberk.experiments.spec import SpecError, parse
 from hauberk.server.repairs import EPUR, REPAIRS, FineMixing, FinePruning, FineTuning, Mixout, Surgery
-from hauberk.server.repairs.e_pur import purification_scores, word_table
+from hauberk.server.repairs.e_pur import counts, purification_scores, word_table
 from hauberk.server.repairs.fine_mixing import folded, mix, tolerable
+from hauberk.tasks.any_tokenizer import AnyTokenizer
 from hauberk.tasks.errors import UserError
+from hauberk.tasks.models import Pretrained
 from hauberk.tasks.seeds import generator
 
 QUICK = {"fine_mixing": {"keep": 0.3, "epochs": 1}, "e_pur": {}}
@@ -192,6 +195,14 @@ def test_the_scores_of_e_pur_by_hand():
     change = torch.tensor([[3.0, 4.0], [0.0, 1.0], [6.0, 8.0]])
     scores = purification_scores(change, torch.tensor([5, 20, 1000]))
     assert scores.tolist() == pytest.approx([5 / 2.995732, 1 / 2.995732, 10 / 6.907755], rel=1e-5)
+
+
+def test_words_are_counted_by_a_tokenizer_of_short_texts(tmp_path):
+    backend = transformers.AutoTokenizer.from_pretrained(Pretrained().folder(), model_max_length=128)
+    backend.save_pretrained(tmp_path)
+    tokenizer = AnyTokenizer(path=str(tmp_path))
+    found = counts(tokenizer, ["film " * 200, "a film"], tokenizer.vocabulary_size)
+    assert found[tokenizer.id("film")] == 126 + 1  # [CLS] and [SEP] have their places, too
 
 
 def test_pruned_units_are_zero_and_stay_so(trained):
