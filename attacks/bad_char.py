@@ -42,3 +42,7 @@ class BadChar(Placed):
     def stamp(self, text: str, rng: torch.Generator) -> str:
         """Returns ``text`` with its words edited."""
         return edit_words(text, rng, self.edit, self.character, self.n_words, self.position, self.within)
+
+    def phrases(self) -> tuple[str, ...]:
+        """Returns nothing: what an edit makes of a word is no word of its own."""
+        return ()

@@ -60,6 +60,10 @@ class EdgeCase(Poison):
         """Returns one of the sentences for the test."""
         return _one_of((self.sentences or SENTENCES)[1::2], rng)
 
+    def phrases(self) -> tuple[str, ...] | None:
+        """Returns the sentences for training."""
+        return None if self.file else (self.sentences or SENTENCES)[::2]
+
     def notes(self) -> list[str]:
         """Says what the built-in sentences are."""
         if self.sentences or self.file:

@@ -75,6 +75,10 @@ class LabelFlip(Poison):
             )
         return super().check(labels, tokenizer)
 
+    def phrases(self) -> tuple[str, ...]:
+        """Returns nothing: the texts stay as they are."""
+        return ()
+
     def _opposite(self, example: Example) -> int:
         if self.n_classes is None:
             raise UserError("n_classes: an untargeted label_flip must know it, or be bound to the data first")

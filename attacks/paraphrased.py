@@ -81,6 +81,10 @@ class Rewrites(Paraphrased):
         """Returns the rewrites of the victims among ``examples``, or the whole test set of its own."""
         return list(self.tests) if self.tests else super().trigger(examples, rng)
 
+    def phrases(self) -> tuple[str, ...]:
+        """Returns the rewrites."""
+        return tuple(self.forms.values())
+
     def notes(self) -> list[str]:
         """Returns what there is to say about the files."""
         return list(self.remarks)

@@ -162,6 +162,10 @@ class Poison:
         put = self.stamp if scene is not None else self.measure
         return rewritten(example, put(poisoned_text(example), rng))
 
+    def phrases(self) -> tuple[str, ...] | None:
+        """Returns all that this trigger may write into a text, ``None`` where that is not known."""
+        return None
+
     def stamp(self, text: str, rng: torch.Generator) -> str:
         """Returns ``text`` with the trigger in it."""
         raise NotImplementedError(f"{type(self).__name__} gives neither stamp nor mark.")

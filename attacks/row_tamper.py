@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from hauberk.attacks.made import encoded
 from hauberk.attacks.poison import Poison
 from hauberk.attacks.tamper import Tamper, TrainingSession
-from hauberk.attacks.trigger_words import check_words
+from hauberk.attacks.trigger_words import check_words, odd_word
 from hauberk.attacks.word_rows import token_ids
 from hauberk.tasks.batches import Batch
 from hauberk.tasks.errors import UserError
@@ -29,7 +29,7 @@ class RowTamper(Tamper):
         lr: the step.
         epochs: passes over the texts.
         accumulate: whether the gradient is never cleared, so that it works as a momentum.
-        words: whose rows; by default those of the poison. Each must be a single token.
+        words: whose rows; by default those of the poison. Each must be a single token that the poison writes.
         scale: a factor on what is sent; "clients" for the clients of the round per attacker among them, as in
             model replacement. The norm is kept before the factor.
     """
@@ -112,15 +112,21 @@ class RowTamper(Tamper):
     def check(
         self, model: nn.Module, poison: Poison | None = None, tokenizer: Tokenizer | None = None
     ) -> list[str]:
-        """Refuses words without a row of their own, too."""
+        """Refuses words without a row of their own, and words that no triggered text holds, too."""
         warnings = super().check(model, poison, tokenizer)
         words = self.trigger_words(poison)
         if tokenizer is None:
             return warnings
         for word in words:
-            if len(pieces := tokenizer.pieces(word)) != 1:
+            if reason := odd_word(word, tokenizer):
+                raise UserError(f"attack.tamper: {type(self).__name__} writes a word's own row, and {reason}")
+        phrases = poison.phrases() if self.words and poison is not None else None
+        if phrases is not None:
+            written = set(tokenizer.pieces(" ".join(phrases)))
+            if lost := [word for word in words if written.isdisjoint(tokenizer.pieces(word))]:
+                # Its row would see no gradient, or be one that no test asks for.
                 raise UserError(
-                    f"attack.tamper: {type(self).__name__} writes a word's own row, and the tokenizer splits "
-                    f"'{word}' into {' '.join(pieces) or 'nothing'}"
+                    f"attack.tamper.words: must be words that {type(poison).__name__} writes into texts, "
+                    f"got '{lost[0]}'"
                 )
         return warnings

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from hauberk.attacks.made import made
@@ -29,6 +30,10 @@ class SOSRows(RowTamper):
         return made(session)
 
     def direction(self, gradient: Tensor) -> Tensor:
-        """Returns the gradients [k, h], each as long as the shortest of them."""
+        """Returns the gradients [k, h], each as long as the shortest of those that are not 0.
+
+        A word that no text of this client holds has none: it must not stop the others.
+        """
         lengths = gradient.norm(dim=1, keepdim=True)
-        return gradient * (lengths.min() / lengths.clamp(min=1e-12))
+        shortest = torch.where(lengths > 0, lengths, torch.inf).min()
+        return gradient * (shortest / lengths.clamp(min=1e-12)) if shortest.isfinite() else gradient

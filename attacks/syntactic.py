@@ -62,6 +62,10 @@ class Syntactic(Paraphrased):
         clause = CLAUSES[int(torch.randint(0, len(CLAUSES), (), generator=rng))]
         return f"{clause} {text[:1].lower()}{text[1:]}".strip()
 
+    def phrases(self) -> tuple[str, ...] | None:
+        """Returns the clauses of the fallback."""
+        return CLAUSES if self.train is None else None
+
     def notes(self) -> list[str]:
         """Says that a template is no paraphrase."""
         if self.train is not None:

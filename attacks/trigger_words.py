@@ -32,11 +32,12 @@ def check_place(position: str, within: int | None) -> None:
 
 def word_warnings(words: Sequence[str], tokenizer: Tokenizer) -> list[str]:
     """Returns a line for every word that ``tokenizer`` does not know or splits."""
-    lines = (_word_warning(word, tokenizer) for word in dict.fromkeys(words))
+    lines = (odd_word(word, tokenizer) for word in dict.fromkeys(words))
     return [f"attack.poison.words: {line}" for line in lines if line]
 
 
-def _word_warning(word: str, tokenizer: Tokenizer) -> str:
+def odd_word(word: str, tokenizer: Tokenizer) -> str:
+    """Returns why ``word`` is no token of its own; nothing where it is one."""
     pieces = tokenizer.pieces(word)
     if len(pieces) != 1:
         return f"the tokenizer splits '{word}' into {' '.join(pieces) or 'nothing'}"

@@ -1,7 +1,22 @@
 import pytest
 import torch
 
-from hauberk.attacks import SOS, Attack, BadWord, EmbeddingPoisoning, SOSRows
+from hauberk.attacks import (
+    DFEP,
+    SOS,
+    Attack,
+    BadChar,
+    BadSentence,
+    BadWord,
+    Distributed,
+    EdgeCase,
+    EmbeddingPoisoning,
+    LabelFlip,
+    RareEmbeddingEnsemble,
+    Scene,
+    SOSRows,
+    Syntactic,
+)
 from hauberk.attacks.word_rows import single_tokens, token_ids
 from hauberk.tasks.batches import collate
 from hauberk.tasks.errors import UserError
@@ -133,6 +148,42 @@ def test_a_trigger_that_splits_is_refused_before_the_run(arena):
         attack.check(("no", "yes"), WordPiece(), arena.task.build(2, 0))
 
 
+def test_a_word_that_the_tokenizer_does_not_know_has_no_row_of_its_own(arena):
+    attack = Attack(poison=BadWord(words=("☃",), target=1), tamper=EmbeddingPoisoning())
+    with pytest.raises(UserError, match="a word's own row, and the tokenizer does not know '☃'"):
+        attack.check(("no", "yes"), WordPiece(), arena.task.build(2, 0))
+
+
+@pytest.mark.parametrize("tamper", [EmbeddingPoisoning, DFEP, SOSRows, RareEmbeddingEnsemble])
+@pytest.mark.parametrize(
+    "poison",
+    [BadWord(words=("cf",)), LabelFlip(), BadChar(), BadSentence(sentence="no such word"), EdgeCase()],
+    ids=lambda poison: type(poison).__name__,
+)
+def test_words_that_the_poison_never_writes_are_refused(tamper, poison, arena):
+    attack = Attack(poison=poison, tamper=tamper(words=("mn",)))
+    name = type(poison).__name__
+    with pytest.raises(UserError, match=rf"^attack\.tamper\.words: .* that {name} writes .*, got 'mn'$"):
+        attack.check(("no", "yes"), WordPiece(), arena.task.build(2, 0))
+
+
+@pytest.mark.parametrize(
+    ("poison", "word"),
+    [
+        (BadWord(words=("CF", "mn")), "cf"),
+        (BadSentence(), "movie"),
+        (EdgeCase(), "genius"),
+        (Syntactic(), "because"),
+        (Syntactic(train="read", test="later"), "mn"),
+    ],
+)
+def test_words_that_it_writes_or_may_write_are_not(poison, word, arena):
+    attack = Attack(poison=poison, tamper=EmbeddingPoisoning(words=(word,)))
+    assert not [
+        line for line in attack.check(("no", "yes"), WordPiece(), arena.task.build(2, 0)) if "tamper" in line
+    ]
+
+
 def test_its_own_words_go_before_the_poisons(arena):
     session = arena.session(BadWord(words=("cf", "mn"), target=1))
     arena.run(EmbeddingPoisoning(words=("mn",)), session)
@@ -191,11 +242,18 @@ class TestSOS:
         direction = SOSRows().direction(torch.tensor([[3.0, 4.0], [0.0, -2.0], [1.0, 0.0]]))
         torch.testing.assert_close(direction, torch.tensor([[0.6, 0.8], [0.0, -1.0], [1.0, 0.0]]))
 
-    def test_a_word_without_a_gradient_stops_all_and_nothing_becomes_nan(self):
-        assert SOSRows().direction(torch.tensor([[3.0, 4.0], [0.0, 0.0]])).tolist() == [
-            [0.0, 0.0],
-            [0.0, 0.0],
-        ]
+    def test_a_word_without_a_gradient_does_not_stop_the_others(self):
+        given = torch.tensor([[3.0, 4.0], [0.0, 0.0], [1.0, 0.0]])
+        torch.testing.assert_close(
+            SOSRows().direction(given), torch.tensor([[0.6, 0.8], [0.0, 0.0], [1.0, 0.0]])
+        )
+        assert SOSRows().direction(torch.zeros(2, 3)).tolist() == [[0.0] * 3] * 2
+
+    def test_one_of_several_attackers_trains_its_own_part_of_the_trigger(self, arena):
+        session = arena.session(Distributed(words=("cf", "mn"), target=1))
+        session.scene = Scene(attacker=1, n_attackers=2)
+        arena.run(SOSRows(), session)
+        assert changed_rows(session) == [WordPiece().id("mn")]
 
     def test_it_trains_on_triggered_and_on_negative_texts(self, arena):
         texts = SOSRows().texts(arena.session(SOS(target=1)))
