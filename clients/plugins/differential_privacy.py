@@ -38,11 +38,11 @@ class DifferentialPrivacy(Plugin):
     come from one pass a text, not from Opacus' layer hooks: those do not fit weights that several layers or a
     kernel of our own read. A step so costs as much as its texts one by one, in the memory of one model more.
 
-    What the budget does not cover: the reported loss; who took part; the noise follows from the experiment's
-    seed, as everything here does, and hides nothing from
-    those who know that. The plugin leads the list, as later
-    ones then work on private gradients; plugins that read the texts themselves are refused. Each pass counts,
-    so that SAM pays twice. It needs the whole embedding table, whose unused rows get noise as well.
+    What the budget does not cover: the reported loss; who took part; rounds whose reply the server refuses, as it
+    then keeps the account of before; the noise follows from the experiment's seed, as everything here does, and
+    hides nothing from those who know that. The plugin leads the list, as later ones then work on private
+    gradients; plugins that read the texts themselves are refused. Each pass counts, so that SAM pays twice. It
+    needs the whole embedding table, whose unused rows get noise as well.
 
     Args:
         noise_multiplier: standard deviation of the noise by ``max_grad_norm``, above 0.
