@@ -67,9 +67,8 @@ class Spec(Section):
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Spec:
-        problems = [
-            problem for look in (self._rule, self._plugins, self._attack, self._clean) for problem in look()
-        ]
+        looks = (self._rule, self._plugins, self._attack, self._kept_plugins, self._clean)
+        problems = [problem for look in looks for problem in look()]
         if problems:
             raise ValueError("\n".join(problems))
         return self
@@ -102,6 +101,16 @@ class Spec(Section):
         except ValueError as error:
             return [str(error)]
         return []
+
+    def _kept_plugins(self) -> list[str]:
+        if self.attack is None or self.attack.tamper is None or not self.attack.keep_plugins:
+            return []
+        return [
+            f"attack.keep_plugins: {plugin['name']} replaces the batches that a tamper trains on, got true and "
+            f"tamper = '{self.attack.tamper['name']}'"
+            for plugin in self.training.plugins
+            if PLUGINS[plugin["name"]].owns_batches
+        ]
 
     def _clean(self) -> list[str]:
         if self.server.clean.n_examples:

@@ -25,12 +25,14 @@ class Plugin:
 
     Attributes:
         owns_step: whether ``step`` replaces the optimiser's; at most one plugin of a client may.
+        owns_batches: whether ``setup`` replaces the session's batches, also those that a tamper chose.
         whole_table: ``False`` promises that the plugin treats each row of the word embeddings by itself and
             leaves one alone whose gradient is zero: then rows that the client's texts do not use may be left
             out while it trains.
     """
 
     owns_step: ClassVar[bool] = False
+    owns_batches: ClassVar[bool] = False
     whole_table: ClassVar[bool] = True
 
     def check(self, plugins: Sequence[Plugin]) -> None:

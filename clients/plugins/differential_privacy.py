@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
@@ -49,6 +49,8 @@ class DifferentialPrivacy(Plugin):
         max_grad_norm: L2 norm to which a text's gradient is clipped, above 0.
         delta: for which delta epsilon is reported, between 0 and 1.
     """
+
+    owns_batches: ClassVar[bool] = True
 
     noise_multiplier: float = 1.0
     max_grad_norm: float = 1.0

@@ -122,3 +122,17 @@ def test_an_attack_without_parts_is_refused(tables):
     tables["attack"] = {"keep_plugins": True}
     with pytest.raises(SpecError, match="at least one of poison, tamper and forge"):
         parse(tables)
+
+
+def test_a_tamper_does_not_keep_a_plugin_that_replaces_its_batches(tables):
+    pytest.importorskip("opacus")
+    tables["training"] = {"plugins": ["differential_privacy"]}
+    tables["attack"]["keep_plugins"] = True
+    parse(tables)
+    message = (
+        "attack.keep_plugins: differential_privacy replaces the batches that a tamper trains on, got true and "
+        "tamper = 'neurotoxin'"
+    )
+    with pytest.raises(SpecError, match=f"^{message}$"):
+        parse(tables, ["attack.tamper=neurotoxin"])
+    parse(tables, ["attack.tamper=neurotoxin", "attack.keep_plugins=false"])
