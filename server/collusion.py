@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from hauberk.attacks import Collusion
+from hauberk.attacks.knowledge import OWN_DATA
 from hauberk.server.server import Server, attackers, cohort_of
 from hauberk.server.state import ServerState
 from hauberk.strategies.base import Cohort
@@ -23,12 +24,17 @@ def forge(
     if server.attack is None or server.attack.forge is None:
         return {}
     own = [client for client in malicious if client in rows.accepted]
-    benign = [client for client in rows.accepted if client not in malicious]
-    if not own or not benign:
+    # What the guard will refuse is no update: one NaN would make every mean, and so every forged row, a NaN.
+    benign = [
+        client
+        for client in rows.accepted
+        if client not in malicious and server.guard.row(rows.row(client), server.layout) is None
+    ]
+    if not own or (not benign and server.attack.forge.knowledge != OWN_DATA):
         return {}
     collusion = Collusion(
-        own=torch.stack([rows.row(client) for client in own]),
-        benign=torch.stack([rows.row(client) for client in benign]),
+        own=_matrix(rows, own, state.parameters),
+        benign=_matrix(rows, benign, state.parameters),
         parameters=state.parameters,
         aggregate=rule_for(
             server, state, number, {client: rows.claimed[client] for client in [*own, *benign]}
@@ -58,3 +64,12 @@ def rule_for(
         return server.aggregate(rows, cohort=cohort, state=state.aggregator).update
 
     return aggregated
+
+
+def _matrix(rows: Rows, clients: list[int], parameters: Tensor) -> Tensor:
+    """Returns copies of the rows of ``clients``, shape [len(clients), n_params], also of none."""
+    return (
+        torch.stack([rows.row(client) for client in clients])
+        if clients
+        else parameters.new_empty(0, len(parameters))
+    )

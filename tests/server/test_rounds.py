@@ -2,10 +2,60 @@
 
 from __future__ import annotations
 
-import pytest
+from dataclasses import dataclass, field
+from typing import ClassVar
 
+import pytest
+import torch
+
+from hauberk.attacks import Attack, Collusion, Forge
+from hauberk.attacks.knowledge import OWN_DATA
+from hauberk.attacks.schedules import Schedule
 from hauberk.experiments import run
 from hauberk.experiments.folder import read_rounds
+from hauberk.experiments.prepare import prepare
+from hauberk.experiments.spec import parse
+from hauberk.server.collusion import forge
+from hauberk.server.rounds import sample
+from hauberk.strategies.rows import Reply, Rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen(Forge):
+    """Keeps what the colluders are shown, and sends zeros."""
+
+    shown: list[Collusion] = field(default_factory=list, compare=False)
+
+    def __call__(self, collusion, rng):
+        self.shown.append(collusion)
+        return torch.zeros_like(collusion.own)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeenAlone(Seen):
+    """The same by one who needs nobody else's updates."""
+
+    knowledge: ClassVar[str] = OWN_DATA
+
+
+def collude(tables, spy, *, rows, round=1, **settings):
+    """Lets the colluders forge once, each client having sent ``rows[client]`` in every coordinate."""
+    attack = Attack(forge=spy, **settings)
+    prepared = prepare(parse(tables), attack=attack)
+    server, start = prepared.server, prepared.start
+    matrix = Rows(sorted(rows), server.layout, start.parameters, server.guard)
+    for client, value in rows.items():
+        arrays = {
+            name: part.numpy() for name, part in server.layout.unflatten(start.parameters + value).items()
+        }
+        matrix.add(Reply(client, arrays))
+    lying = [client for client in rows if client in attack.attackers(round, **numbers(server))]
+    forge(server, start, round, matrix, lying)
+    return matrix
+
+
+def numbers(server):
+    return {"n_clients": server.n_clients, "n_malicious": server.n_malicious, "seed": server.seed}
 
 
 def rounds_of(tables, tmp_path, **attack):
@@ -44,6 +94,23 @@ def test_a_forged_row_replaces_what_was_trained(tables, tmp_path):
     assert forged.summary["model_sha256"] != honest.summary["model_sha256"]
     trained = [read_rounds(done.folder)[0]["clients"] for done in (honest, forged)]
     assert trained[0] == trained[1]
+
+
+def test_colluders_alone_forge_what_takes_no_benign_updates_and_send_the_rest_as_trained(tables):
+    tables["federation"]["n_malicious"] = 2
+    for spy, value in ((SeenAlone(), 0.0), (Seen(), 1.0)):
+        matrix = collude(tables, spy, rows={0: 1.0, 1: 1.0})
+        assert torch.allclose(matrix.row(0), torch.tensor(value), atol=1e-6)
+        assert [len(shown.benign) for shown in spy.shown] == [0] * isinstance(spy, SeenAlone)
+
+
+def test_a_row_that_the_guard_will_refuse_is_no_benign_update(tables):
+    spy = Seen()
+    matrix = collude(tables, spy, rows={0: 1.0, 1: 2.0, 2: float("nan"), 3: 3.0})
+    (shown,) = spy.shown
+    assert shown.benign[:, 0].tolist() == pytest.approx([2.0, 3.0], abs=1e-5)
+    assert shown.aggregate(torch.cat([shown.own, shown.benign])).isfinite().all()
+    assert matrix.close().client_ids == (0, 1, 3)
 
 
 def test_an_untargeted_attack_has_no_success_rate(tables, tmp_path):
