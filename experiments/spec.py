@@ -67,7 +67,7 @@ class Spec(Section):
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Spec:
-        looks = (self._rule, self._plugins, self._attack, self._kept_plugins, self._clean)
+        looks = (self._rule, self._plugins, self._attack, self._kept_plugins, self._repairs, self._clean)
         problems = [problem for look in looks for problem in look()]
         if problems:
             raise ValueError("\n".join(problems))
@@ -110,6 +110,15 @@ class Spec(Section):
             f"tamper = '{self.attack.tamper['name']}'"
             for plugin in self.training.plugins
             if PLUGINS[plugin["name"]].owns_batches
+        ]
+
+    def _repairs(self) -> list[str]:
+        rounds = self.federation.rounds
+        return [
+            f"repairs.{repair['name']}.every: must not exceed federation.rounds = {rounds}, got {repair['every']}: "
+            "it would never run"
+            for repair in self.repairs
+            if (repair["every"] or 0) > rounds
         ]
 
     def _clean(self) -> list[str]:

@@ -64,20 +64,26 @@ class Repair:
     """Changes the global parameters.
 
     Args:
-        when: "end", after the last round; left out where ``every`` is given.
+        when: "end", after the last round, which is the default where ``every`` is left out.
         every: a number of rounds: after each k-th one instead.
     """
 
     needs_clean: ClassVar[bool] = False  # whether it can do nothing without the server's own examples
 
-    when: Literal["end"] = "end"
+    when: Literal["end"] | None = None
     every: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuses impossible times."""
-        if self.when != "end":
+        """Refuses impossible times; writes "end" down where no other is given."""
+        if self.when not in ("end", None):
             raise UserError(f"when: must be 'end' (or give every = k), got {self.when!r}")
-        if self.every is not None and self.every < 1:
+        if self.every is None:
+            object.__setattr__(self, "when", "end")
+        elif self.when is not None:
+            raise UserError(
+                f"every: takes the place of when, got every = {self.every!r} and when = {self.when!r}"
+            )
+        elif self.every < 1:
             raise UserError(f"every: must be at least 1 round, got {self.every!r}")
 
     def check(self, context: Context) -> None:

@@ -238,6 +238,14 @@ def test_mixout_without_mixing_is_fine_tuning(trained):
             r"repairs\.fine_pruning\.share: must lie in \[0, 1\), got 1.0",
         ),
         ({"name": "fine_tuning", "every": 0}, "every: must be at least 1 round, got 0"),
+        (
+            {"name": "e_pur", "every": 10},
+            r"repairs\.e_pur\.every: must not exceed federation.rounds = 3, got 10: it would never run",
+        ),
+        (
+            {"name": "e_pur", "every": 2, "when": "end"},
+            "e_pur.every: takes the place of when, got every = 2 and when = 'end'",
+        ),
         ({"name": "fine_tunning"}, "did you mean 'fine_tuning'"),
         ({"name": "fine_tuning"}, r"fine_tuning needs clean data .*n_examples >= 1, got 0"),
     ],
@@ -246,6 +254,17 @@ def test_a_mistake_is_one_line_before_the_run(tables, settings, message):
     with pytest.raises(SpecError, match=message) as error:
         parse({**tables, "repairs": [settings]})
     assert len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "resolved"),
+    [({}, {"when": "end"}), ({"when": "end"}, {"when": "end"}), ({"every": 2}, {"every": 2})],
+)
+def test_the_resolved_spec_says_when_a_repair_runs_and_reads_back(tables, given, resolved):
+    spec = parse({**tables, "repairs": [{"name": "e_pur", **given}]})
+    (written,) = spec.to_dict()["repairs"]
+    assert {key: written[key] for key in ("when", "every") if key in written} == resolved
+    assert parse(spec.to_dict()) == spec
 
 
 def test_without_a_word_table_that_travels_e_pur_refuses(trained):
