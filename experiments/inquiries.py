@@ -11,9 +11,10 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from hauberk.experiments.components import build
 from hauberk.experiments.folder import read_rounds, read_run
 from hauberk.server import kept
-from hauberk.strategies import AGGREGATORS
+from hauberk.strategies import AGGREGATORS, PRE_AGGREGATORS
 from hauberk.strategies.crosscheck import crosscheck
 from hauberk.strategies.theory import predicted_error, simulated_error
 from hauberk.tasks.errors import UserError
@@ -32,8 +33,14 @@ def show_crosscheck(console: Console, folder: Path, number: int) -> None:
     spec, _ = read_run(folder)
     round_ = kept.read(folder, number)
     torch.set_num_threads(spec["server"]["threads"])
+    section = {key: value for key, value in spec["aggregator"].items() if key != "convention"}
     beliefs = crosscheck(
-        round_.updates, AGGREGATORS, cohort=round_.cohort, n_malicious=spec["aggregator"]["n_malicious"]
+        round_.updates,
+        AGGREGATORS,
+        cohort=round_.cohort,
+        before=[build(stage, PRE_AGGREGATORS) for stage in section["before"]],
+        own={section["name"]: section},
+        n_malicious=section["n_malicious"],
     )
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for heading in ("rule", "convention", "weight of the liars", "believed clients"):

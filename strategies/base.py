@@ -6,6 +6,7 @@ import math
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
@@ -115,10 +116,12 @@ class Rule:
     Attributes:
         needs: the fields of ``Cohort`` the rule cannot do without.
         streams: whether it reads its rows only through ``columns``, so that mixed rows need no matrix.
+        remembers_clients: whether its state is about clients, by id.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset()
     streams: ClassVar[bool] = True
+    remembers_clients: ClassVar[bool] = False
 
     def admit(self, updates: Updates) -> None:
         """Raises ValueError unless ``updates`` is a float matrix whose rows are enough for ``check``."""
@@ -158,7 +161,7 @@ def check_majority(rule: object, n_malicious: int, n_clients: int) -> None:
 def whole(rule: object, name: str, *, least: int) -> None:
     """Raises ValueError unless the parameter ``name`` is a whole number >= ``least``."""
     value = getattr(rule, name)
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
         raise ValueError(f"{type(rule).__name__}.{name} must be a whole number >= {least}, got {value!r}.")
 
 
@@ -174,7 +177,7 @@ def within(
     """Raises ValueError unless the parameter ``name`` is a finite number within the limits that are given."""
     value = getattr(rule, name)
     limits = {">=": least, ">": above, "<=": most, "<": below}
-    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    number = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
     if not number or not all(limit is None or _COMPARE[sign](value, limit) for sign, limit in limits.items()):
         needs = " and ".join(f"{sign} {limit:g}" for sign, limit in limits.items() if limit is not None)
         raise ValueError(f"{type(rule).__name__}.{name} must be a number {needs}, got {value!r}.")

@@ -7,6 +7,7 @@ Source: Karimireddy, He and Jaggi, "Byzantine-Robust Learning on Heterogeneous D
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -26,6 +27,8 @@ class Bucketing(PreAggregator):
     Args:
         size: s, how many updates share a bucket; the last one may have fewer.
     """
+
+    keeps_clients: ClassVar[bool] = False
 
     size: int = 2
 

@@ -61,7 +61,7 @@ class CenteredClip(Rule):
 def _start(updates: Updates, state: State | None) -> Tensor:
     """Returns a copy of the last aggregate, or zeros."""
     n_params = updates.shape[1]
-    if state is None:
+    if not state:
         return torch.zeros(n_params, dtype=updates.dtype, device=updates.device)
     centre: Tensor = state["centre"]
     if centre.shape != (n_params,):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -15,7 +15,12 @@ class PreAggregator(Rule):
     """What comes before a rule: rows in, rows out, every new row a mixture of the old ones.
 
     So it is told by its mixing matrix alone, and a chain applies that a slice of columns at a time.
+
+    Attributes:
+        keeps_clients: whether new row k is still client k's.
     """
+
+    keeps_clients: ClassVar[bool] = True
 
     def mixing(self, updates: Updates, cohort: Cohort) -> Tensor:
         """Returns how much each of ``updates`` counts in each new row, [n_rows, n_clients] in float64."""
@@ -56,6 +61,11 @@ class Chain(Rule):
         """Returns the fields of ``Cohort`` that any stage cannot do without."""
         return needs_of(self.rule).union(*(stage.needs for stage in self.before))
 
+    @property
+    def uses(self) -> frozenset[str]:
+        """Returns the fields of ``Cohort`` that the rule can use where they are there."""
+        return frozenset(getattr(self.rule, "uses", ()))
+
     def check(self, n_clients: int) -> None:
         """Raises TooFewClientsError if any stage cannot work with the rows it would get."""
         for stage in self.before:
@@ -68,27 +78,31 @@ class Chain(Rule):
     ) -> Aggregation:
         """Aggregates ``updates`` of shape [n_clients, n_params]; ``state`` is the rule's.
 
-        The weight says how much each client counted through all stages. Rows that stand for several clients
-        each, fewer than the clients, have no client ids of their own.
+        The weight says how much each client counted through all stages. Rows that are no single client's have no
+        client ids: a rule that remembers clients remembers nothing of them.
 
         Raises:
             TooFewClientsError: if there are too few clients for any stage.
         """
         self.admit(updates)
-        cohort = cohort or Cohort()
+        cohort, nameless = cohort or Cohort(), False
         rows: Any = updates
         for stage in self.before:
             rows = stage.mix(rows, cohort)
-            if len(rows) != len(updates):
-                cohort = replace(cohort, client_ids=None, n_examples=None)
-        if isinstance(rows, Mixture) and not getattr(self.rule, "streams", False):
-            result = self.rule(rows.matrix(), cohort=cohort, state=state)
-        else:
-            result = self.rule(rows, cohort=cohort, state=state)
+            if not stage.keeps_clients or len(rows) != len(updates):
+                cohort, nameless = replace(cohort, client_ids=None, n_examples=None), True
+        forgets = nameless and getattr(self.rule, "remembers_clients", False)
+        result = self._judged(rows, cohort, None if forgets else state)
+        result = replace(result, state=None) if forgets else result
         if result.weight is None or not isinstance(rows, Mixture):
             return result
         weight = result.weight.to(rows.mixing) @ rows.mixing
         return replace(result, weight=weight / weight.sum())
+
+    def _judged(self, rows: Any, cohort: Cohort, state: State | None) -> Aggregation:
+        if isinstance(rows, Mixture) and not getattr(self.rule, "streams", False):
+            rows = rows.matrix()
+        return self.rule(rows, cohort=cohort, state=state)
 
 
 def chain(*stages: Any) -> Chain:

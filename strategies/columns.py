@@ -75,8 +75,9 @@ def columns(updates: Updates, size: int = SLICE) -> Iterator[tuple[slice, Tensor
 def weighted_sum(updates: Updates, weight: Tensor) -> Tensor:
     """Returns ``weight`` [n_clients] times ``updates`` [n_clients, n_params], shape [n_params].
 
-    Each row is scaled before it is added, so that huge finite rows cannot overflow a mean. Row after row is added
-    to a stretch of the sum that stays in the cache, which reads the matrix faster than a product with a vector.
+    Each row is scaled before it is added, so that huge finite rows cannot overflow a mean, and what rounding still
+    carries over the edge is put back. Row after row is added to a stretch of the sum that stays in the cache, which
+    reads the matrix faster than a product with a vector.
     """
     if isinstance(updates, Mixture):
         weight, updates = weight.double() @ updates.mixing.double(), updates._updates
@@ -86,8 +87,14 @@ def weighted_sum(updates: Updates, weight: Tensor) -> Tensor:
         torch.float64,
     )
     for part, rows in columns(updates, STRETCH):
-        total[part] = _added(weight, rows, total[part]) if plain else _product(weight, rows)
+        finite(_added(weight, rows, total[part]) if plain else _product(weight, rows), out=total[part])
     return total
+
+
+def finite(values: Tensor, out: Tensor | None = None) -> Tensor:
+    """Returns ``values`` with infinities as the largest number of their type, in ``out`` or in place."""
+    most = torch.finfo(values.dtype).max
+    return torch.clamp(values, -most, most, out=values if out is None else out)
 
 
 def _added(weight: Tensor, rows: Tensor, total: Tensor) -> Tensor:

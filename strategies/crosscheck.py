@@ -7,13 +7,15 @@ FLAMEs in what they cluster. A finding that depends on it should say so.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import torch
 
-from hauberk.strategies.base import Cohort
+from hauberk.strategies.base import Aggregator, Cohort
+from hauberk.strategies.chain import PreAggregator, chain
 from hauberk.strategies.columns import Updates
 
 
@@ -39,6 +41,8 @@ def crosscheck(
     rules: Mapping[str, type[Any]],
     *,
     cohort: Cohort | None = None,
+    before: Sequence[PreAggregator] = (),
+    own: Mapping[str, Mapping[str, Any]] | None = None,
     **settings: Any,
 ) -> list[Believed]:
     """Returns a row for each convention of each of ``rules`` that has any, in the order of the table.
@@ -50,13 +54,16 @@ def crosscheck(
         updates: shape [n_clients, n_params].
         rules: names and classes, such as AGGREGATORS; one with a field ``convention`` takes part.
         cohort: what the rules may know beside the rows.
+        before: pre-aggregators, in front of every rule.
+        own: parameters for one rule alone, by its name.
         settings: parameters for the rules that have them, such as n_malicious=1.
     """
-    cohort = cohort or Cohort()
+    cohort, own = cohort or Cohort(), own or {}
     return [
-        _believed(updates, name, kind, convention, cohort, settings)
+        _believed(updates, name, made, convention, cohort)
         for name, kind in rules.items()
         for convention in conventions(kind)
+        for made in [partial(_made, kind, {**settings, **own.get(name, {})}, tuple(before))]
     ]
 
 
@@ -87,14 +94,20 @@ def _known(kind: type[Any], settings: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if name in names}
 
 
+def _made(
+    kind: type[Any], settings: Mapping[str, Any], before: tuple[PreAggregator, ...], convention: str
+) -> Aggregator:
+    rule: Aggregator = kind(**_known(kind, {**settings, "convention": convention}))
+    return chain(*before, rule) if before else rule
+
+
 def _believed(
-    updates: Updates, name: str, kind: type[Any], convention: str, cohort: Cohort, settings: Mapping[str, Any]
+    updates: Updates, name: str, made: Callable[[str], Aggregator], convention: str, cohort: Cohort
 ) -> Believed:
     rng = torch.Generator(cohort.rng.device)
     rng.set_state(cohort.rng.get_state())
     try:
-        rule = kind(**_known(kind, settings), convention=convention)
-        weight = rule(updates, cohort=replace(cohort, rng=rng)).weight
+        weight = made(convention)(updates, cohort=replace(cohort, rng=rng)).weight
     except ValueError as error:
         return Believed(rule=name, convention=convention, weight=None, error=str(error))
     if weight is None:

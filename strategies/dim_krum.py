@@ -8,6 +8,7 @@ official code is known, and the formulas and constants below are not verified ag
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -27,8 +28,8 @@ class DimKrum(Rule):
     For each pair of clients d_pq is the sum of the k = max(1, floor(ratio * n_params)) largest squared
     differences, or what another ``selection`` makes of it; a client's score is the sum of d over its
     n - f - 2 nearest. The memory of a client is M <- memory * M + (1 - memory) * score, and its first score
-    where it has none. With ratio=1, memory=0 and noise=0 this is Multi-Krum with
-    n_selected = floor(n / 2) + 1.
+    where it has none: from 0, a newcomer would be trusted most. With ratio=1, memory=0 and noise=0 this is
+    Multi-Krum with n_selected = floor(n / 2) + 1.
 
     Args:
         n_malicious: f, the number of malicious clients to withstand; 2f + 2 < n_clients.
@@ -46,6 +47,8 @@ class DimKrum(Rule):
             are variants of ours. In a simulation with Gaussian updates the scaling did more than the
             selection, and pairwise selection alone no more than Krum on all dimensions.
     """
+
+    remembers_clients: ClassVar[bool] = True
 
     n_malicious: int
     ratio: float = 1e-3

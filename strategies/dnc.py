@@ -79,16 +79,22 @@ class DnC(Rule):
             places = sample(updates.shape[1], self.n_sampled, cohort.rng)
             scores = outlier_scores(updates[:, places])
             mean_scores += scores / self.n_iterations
-            dropped = by_id[scores[by_id].argsort(stable=True)[self._n_kept(len(updates)) :]]
+            dropped = by_id[_coarse(scores)[by_id].argsort(stable=True)[self._n_kept(len(updates)) :]]
             passed[dropped] = False
         if not passed.any():
-            passed[by_id[mean_scores[by_id].argmin()]] = True
+            passed[by_id[_coarse(mean_scores)[by_id].argmin()]] = True
         weight = passed / passed.sum(dtype=torch.float64)
         report = score_report("dnc", mean_scores, cohort)
         return Aggregation(weighted_sum(updates, weight), weight, state, report)
 
     def _n_kept(self, n_clients: int) -> int:
         return int(n_clients - self.filter_factor * self.n_malicious)
+
+
+def _coarse(scores: Tensor) -> Tensor:
+    """Returns the scores in nine digits: those that differ by rounding alone tie."""
+    mantissa, exponent = torch.frexp(scores)
+    return torch.ldexp((mantissa * 2**30).round(), exponent)
 
 
 def outlier_scores(rows: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ Source: Fung, Yoon and Beschastnikh, "The Limitations of Federated Learning in S
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -26,15 +27,17 @@ class FoolsGold(Rule):
     """Weighs each update by how much its client's history differs from that of every other client.
 
     A client's history is the sum of its updates so far, restricted to the output layer where ``cohort`` has a
-    layout (the paper's indicative features). Similarities are cosines; an honest client that resembles a group
-    is pardoned. One attacker alone has nobody to resemble and is not found, and IID clients resemble each
-    other. A long update counts for as much as it is long: put ``clip`` before it.
+    layout with a matrix (the paper's indicative features). Similarities are cosines; an honest client that
+    resembles a group is pardoned. One attacker alone has nobody to resemble and is not found, and IID clients
+    resemble each other. A long update counts for as much as it is long: put ``clip`` before it.
 
     Args:
         confidence: kappa, which scales the weights before they are cut to [0, 1]; the paper's 1.
         divided: whether the sum is divided by the sum of the weights. The paper's code does not, which suits
             gradients with a learning rate of one's own; ours are updates, hence the default.
     """
+
+    remembers_clients: ClassVar[bool] = True
 
     confidence: float = 1.0
     divided: bool = True
@@ -53,13 +56,13 @@ class FoolsGold(Rule):
         who are absent stay in it.
 
         Raises:
-            ValueError: if the layout of ``cohort`` has no matrix, or does not fit the rows or the state.
+            ValueError: if the layout of ``cohort`` does not fit the rows or the state.
         """
         self.admit(updates)
         cohort = cohort or Cohort()
         ids = cohort.ids(len(updates))
         place = slice(0, updates.shape[1])
-        if cohort.layout is not None:
+        if cohort.layout is not None and any(len(slot.shape) > 1 for slot in cohort.layout):
             weight_slot, bias = output_layer(fitting(self, cohort.layout, updates))
             place = slice(weight_slot.start, (bias or weight_slot).stop)
         seen, history = remember(updates, place, ids, state)

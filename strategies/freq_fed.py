@@ -25,6 +25,9 @@ from hauberk.strategies.given import given_vector
 class FreqFed(Rule):
     """Averages the updates of the majority cluster of the local models' low frequencies.
 
+    The transform is the orthonormal DCT-II: it keeps angles, which are compared, where the plain one counts the
+    constant twice.
+
     Args:
         low_share: the share of the frequencies that count, from the lowest; the paper's half.
         block: a model with more parameters is transformed this many at a time, each block with its own low

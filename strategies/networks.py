@@ -14,6 +14,8 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from hauberk.strategies.columns import finite
+
 
 @dataclass(frozen=True)
 class Comparator:
@@ -98,12 +100,12 @@ class OrderStatistics:
 def mean_of(values: Sequence[Tensor]) -> Tensor:
     """Returns the mean of tensors of equal shape, as a new one.
 
-    Each is divided before it is added: the sum of huge finite values may not be finite.
+    Each is divided before it is added: the sum of huge finite values may not be finite. Rounding is seen to, too.
     """
     total = values[0] / len(values)
     for value in values[1:]:
         total.add_(value, alpha=1 / len(values))
-    return total
+    return finite(total)
 
 
 def _odd_even_merge_sort(n_wires: int) -> list[tuple[int, int]]:

@@ -19,7 +19,7 @@ from hauberk.strategies.geometry import squared_distances
 
 @dataclass(frozen=True, kw_only=True)
 class NNM(PreAggregator):
-    """Mixes each update with its nearest neighbours, before any rule.
+    """Mixes each update with its nearest neighbours, before any rule; of equally near ones the lowest id comes first.
 
     Args:
         n_malicious: f, the number of malicious clients to withstand; 2f < n_clients.
@@ -41,5 +41,6 @@ class NNM(PreAggregator):
         """Returns the mixing matrix, shape [n_clients, n_clients]; each row sums to 1."""
         distances = squared_distances(updates).fill_diagonal_(-1)  # each one is its own nearest
         n_nearest = len(distances) - self.n_malicious
-        nearest = distances.topk(n_nearest, largest=False).indices
+        by_id = cohort.by_id(len(distances)).to(distances.device)
+        nearest = by_id[distances[:, by_id].argsort(dim=1, stable=True)[:, :n_nearest]]
         return torch.zeros_like(distances).scatter_(1, nearest, 1 / n_nearest)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hauberk.strategies.columns import SLICE, working
+from hauberk.strategies.columns import SLICE, finite, working
 
 
 def add_gaussian(vector: Tensor, std: float, rng: torch.Generator) -> None:
@@ -14,4 +14,4 @@ def add_gaussian(vector: Tensor, std: float, rng: torch.Generator) -> None:
         return
     for part in vector.split(SLICE):
         normal = torch.randn(len(part), generator=rng, device=rng.device)
-        part.copy_(working(part) + std * normal.to(working(part)))
+        part.copy_(finite((working(part) + std * normal.to(working(part))).to(part.dtype)))

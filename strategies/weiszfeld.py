@@ -60,8 +60,8 @@ def geometric_median(
     """Returns the weights of the minimiser of sum_k alpha_k ||v - x_k||, and each row's distance to it.
 
     It stops when no distance changes by more than ``tolerance`` of itself: the objective would stop too early
-    beside a huge row. Distances below 1e-6 of the first ones' median count as that: inner products cannot
-    tell them apart, and a point would get stuck on a row.
+    beside a huge row. Distances below 1e-6 of the rows' median distance to the row that the products are centred on
+    count as that: inner products cannot tell them apart, and a point would get stuck on a row.
 
     Args:
         gram: ``centred_gram`` of the rows.
@@ -71,7 +71,8 @@ def geometric_median(
         tolerance: see above.
     """
     weight, distances = start, distances_to_mixture(gram, start)
-    smoothing = max(1e-6 * float(distances.median()), torch.finfo(distances.dtype).tiny)
+    # Not the first distances: those are to a mean, which one huge row moves away from all the others.
+    smoothing = max(1e-6 * float(gram.diagonal().sqrt().median()), torch.finfo(distances.dtype).tiny)
     for _ in range(max_iterations):
         weight = step(alpha, distances, smoothing)
         before, distances = distances, distances_to_mixture(gram, weight)

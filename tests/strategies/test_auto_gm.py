@@ -102,3 +102,15 @@ def test_a_majority_that_agrees_is_what_comes_out():
 def test_impossible_settings_are_refused():
     with pytest.raises(ValueError, match=r"AutoGM\.penalty must be a number > 0, got 0"):
         AutoGM(penalty=0)
+
+
+@pytest.mark.parametrize("scale", [1e8, 1e10, 1e30])
+def test_a_huge_row_does_not_hide_a_smaller_outlier(scale):
+    updates = torch.randn(10, 60, generator=torch.Generator().manual_seed(0))
+    updates[7] *= 3
+    alone = AutoGM()(updates[[row for row in range(10) if row != 4]])
+    updates[4] *= scale
+    beside = AutoGM(penalty=None)(updates)
+    assert alone.weight[6] == beside.weight[7] == beside.weight[4] == 0
+    near = torch.tensor([k for k in range(10) if k not in (4, 7)])
+    assert (beside.weight[near] > 0).all()

@@ -8,12 +8,15 @@ from hypothesis import strategies as st
 from hauberk.strategies import (
     NNM,
     Aggregation,
+    Bucketing,
     Chain,
     Cohort,
     DimKrum,
     FedAvg,
+    FoolsGold,
     Krum,
     Median,
+    MoNNA,
     PreAggregator,
     chain,
     check,
@@ -125,3 +128,38 @@ def test_a_chain_says_what_it_needs_and_who_is_too_few():
 def test_a_chain_reads_like_its_stages():
     assert chain(NNM(n_malicious=1), Median()) == Chain(before=(NNM(n_malicious=1),), rule=Median())
     assert repr(chain(Median())) == "Chain(before=(), rule=Median())"
+
+
+def test_of_equally_near_rows_the_one_of_the_lowest_id_is_mixed_in():
+    updates, ids = torch.tensor([[-1.0], [0.0], [1.0]]), (0, 1, 2)
+    for order in ([0, 1, 2], [2, 1, 0], [1, 0, 2]):
+        cohort = Cohort(client_ids=tuple(ids[i] for i in order))
+        mixed = NNM(n_malicious=1)(updates[order], cohort=cohort)
+        assert mixed[order.index(1)].item() == -0.5
+
+
+def test_a_chain_can_use_what_its_rule_can_use():
+    assert chain(NNM(n_malicious=1), MoNNA(n_malicious=1)).uses == {"root_update"}
+    assert chain(NNM(n_malicious=1), Stranger()).uses == frozenset()
+
+
+@pytest.mark.parametrize("size", [1, 2])
+@pytest.mark.parametrize("rule", [DimKrum(n_malicious=0), FoolsGold()])
+def test_nothing_is_remembered_of_buckets_which_are_no_clients(rule, size):
+    updates = torch.randn(8, 5, generator=torch.Generator().manual_seed(0))
+
+    def judged(aggregate, state=None):
+        return aggregate(updates, cohort=Cohort(client_ids=tuple(range(50, 58)), round=1), state=state)
+
+    assert judged(rule).state is not None
+    assert judged(chain(NNM(n_malicious=1), rule)).state is not None
+    bucketed = chain(Bucketing(size=size), rule)
+    first, second = judged(bucketed), judged(bucketed, {"memory": {"50": 1e9}})
+    assert first.state is second.state is None
+    assert torch.equal(first.update, second.update)
+
+
+def test_behind_buckets_no_row_has_examples_of_its_own():
+    cohort = Cohort(n_examples=(1.0, 1.0, 1.0, 3.0))
+    with pytest.raises(ValueError, match="needs one n_examples for each row, got 0 for 4 rows"):
+        chain(Bucketing(size=1), FedAvg(weighting="examples"))(torch.eye(4), cohort=cohort)

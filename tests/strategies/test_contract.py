@@ -5,6 +5,7 @@ import math
 import pickle
 from dataclasses import fields
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load, save
@@ -186,6 +187,20 @@ def test_finite_on_huge_finite_rows(aggregate, updates, scale):
 
 
 @every_rule
+def test_finite_at_the_largest_number_there_is(aggregate, updates):
+    most = torch.finfo(updates.dtype).max
+    for rows in (torch.full_like(updates, most), most * updates.sign()):
+        assert aggregate(rows, cohort=cohort()).update.isfinite().all()
+
+
+@every_rule
+def test_an_empty_state_is_none(aggregate, updates):
+    assert torch.equal(
+        aggregate(updates, cohort=cohort(), state={}).update, aggregate(updates, cohort=cohort()).update
+    )
+
+
+@every_rule
 def test_finite_on_tiny_and_on_zero_rows(aggregate, updates):
     for rows in (updates * 1e-38, updates * 0):
         assert aggregate(rows, cohort=cohort()).update.isfinite().all()
@@ -255,6 +270,12 @@ def test_too_many_malicious_are_refused_with_both_numbers(name, updates):
     for odd in (-1, 1.5, True, "2"):
         with pytest.raises(ValueError, match="n_malicious must be a whole number"):
             build(kind, n_malicious=odd)
+
+
+def test_numbers_of_numpy_will_do():
+    assert AGGREGATORS["krum"](n_malicious=np.int64(2)).n_malicious == 2
+    assert AGGREGATORS["norm_clip"](threshold=np.float32(2)).threshold == 2
+    assert PRE_AGGREGATORS["clip"](threshold=np.int64(2)).threshold == 2
 
 
 @every_rule

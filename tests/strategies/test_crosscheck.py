@@ -4,7 +4,7 @@ from typing import Literal
 import pytest
 import torch
 
-from hauberk.strategies import AGGREGATORS, Aggregation, Cohort, FedAvg, layout_of
+from hauberk.strategies import AGGREGATORS, NNM, Aggregation, Cohort, FedAvg, MultiKrum, chain, layout_of
 from hauberk.strategies.crosscheck import Believed, conventions, crosscheck
 
 
@@ -60,6 +60,22 @@ def test_rows_say_who_was_believed_and_who_could_not_work():
     ]
     assert "2f + 2 < n_clients, got f=1 and n_clients=4" in rows[4].error
     assert {row.weight is None for row in rows[4:]} == {True}
+
+
+def test_one_rule_may_have_settings_of_its_own_and_all_may_come_after_others():
+    updates = torch.randn(11, 30, generator=torch.Generator().manual_seed(1))
+    rules = {name: AGGREGATORS[name] for name in ("krum", "multi_krum")}
+
+    def believed(**settings):
+        rows = crosscheck(updates, rules, n_malicious=1, **settings)
+        return {row.rule: row.weight for row in rows if row.convention == "paper"}
+
+    plain, own = believed(), believed(own={"multi_krum": {"n_selected": 3, "name": "multi_krum"}})
+    assert own["krum"] == plain["krum"]
+    assert sum(value > 0 for value in own["multi_krum"].values()) == 3
+    mixed = believed(before=[NNM(n_malicious=1)])
+    expected = chain(NNM(n_malicious=1), MultiKrum(n_malicious=1))(updates).weight.tolist()
+    assert list(mixed["multi_krum"].values()) == pytest.approx(expected)
 
 
 def test_all_rules_of_the_table_on_one_matrix():

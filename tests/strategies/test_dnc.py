@@ -103,3 +103,11 @@ def test_impossible_settings_are_refused_with_both_numbers():
         DnC(n_malicious=2, filter_factor=3)(torch.zeros(6, 3))
     with pytest.raises(ValueError, match="n_iterations must be a whole number >= 1, got 0"):
         DnC(n_malicious=1, n_iterations=0)
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2, 3, 4, 5], [1, 0, 2, 3, 4, 5], [5, 4, 3, 2, 1, 0]])
+def test_who_ties_but_for_rounding_is_kept_by_id(order):
+    updates = torch.tensor([[0.3], [-0.3], [0.1], [-0.1], [0.2], [-0.2]])
+    result = DnC(n_malicious=1)(updates[order], cohort=Cohort(client_ids=tuple(order)))
+    assert result.weight[order.index(1)] == 0
+    assert result.update.item() == pytest.approx(0.06)

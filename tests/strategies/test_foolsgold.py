@@ -125,9 +125,14 @@ def test_what_does_not_fit_is_refused():
         FoolsGold()(torch.ones(2, 12), cohort=Cohort(layout=HEAD), state=state)
     with pytest.raises(ValueError, match="FoolsGold needs a layout of 5 parameters, got 12"):
         FoolsGold()(torch.ones(2, 5), cohort=Cohort(layout=HEAD))
-    with pytest.raises(ValueError, match="output layer"):
-        FoolsGold()(torch.ones(2, 4), cohort=Cohort(layout=layout_of({"scale": torch.zeros(4)})))
     with pytest.raises(ValueError, match="confidence must be a number > 0, got 0"):
         FoolsGold(confidence=0)
     with pytest.raises(ValueError, match="divided must be true or false, got 'no'"):
         FoolsGold(divided="no")
+
+
+def test_without_a_matrix_in_the_layout_the_whole_row_is_looked_at():
+    updates = torch.randn(4, 31, generator=torch.Generator().manual_seed(0))
+    vectors = layout_of({"w": torch.zeros(30), "b": torch.zeros(1)})
+    found = FoolsGold()(updates, cohort=Cohort(layout=vectors))
+    assert torch.equal(found.update, FoolsGold()(updates).update)
