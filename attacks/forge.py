@@ -20,7 +20,9 @@ class Collusion:
         own: the updates they trained, [m, d].
         benign: the updates of the honest clients of this round, [n_b, d].
         parameters: the global parameters that all updates start from, [d].
-        aggregate: the server's rule, all rows [n, d] -> one update [d]; ``None`` where it is not known.
+        aggregate: the server's rule with all that it knows, its own clean update included, but with other random
+            draws than the server's; all rows [n, d], ``own`` before ``benign`` -> one update [d]. ``None`` where
+            the rule is not known.
         round: the round, from 1.
         history: whether they attacked, for each round before this one; empty where that is not known.
         report: where a Forge that chooses its strength says which it chose, for the round's record.

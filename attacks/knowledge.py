@@ -7,7 +7,7 @@ from collections.abc import Iterable
 OWN_DATA = "own data"
 ALL_PARAPHRASES = "all paraphrases"  # ready-made ones of every client's training texts
 BENIGN_UPDATES = "benign updates"
-THE_RULE = "the rule"
+THE_RULE = "the rule"  # with its state and its own clean update, but not what it draws at random
 KNOWLEDGE = (OWN_DATA, ALL_PARAPHRASES, BENIGN_UPDATES, THE_RULE)
 
 

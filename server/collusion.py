@@ -16,6 +16,8 @@ from hauberk.strategies.base import Cohort
 from hauberk.strategies.rows import Rows
 from hauberk.tasks.seeds import generator
 
+TRIED = "forge "  # before the purposes of the random draws of a rule that is only tried
+
 
 def forge(
     server: Server, state: ServerState, number: int, rows: Rows, malicious: list[int]
@@ -53,14 +55,17 @@ def rule_for(
 ) -> Callable[[Tensor], Tensor]:
     """Returns this round's rule as colluders may try it: rows in the order of ``claimed`` -> the update.
 
-    What a cohort costs, such as the server's own update, is computed only if they try, and then once.
+    It knows what the server's rule knows: its state, and for a rule that trusts the server's own update just
+    that update, from the server's private clean texts. Such colluders are the worst case. What they do not know
+    is what the server draws at random: every try draws the same, but not the same as the server. What a cohort
+    costs is computed only if they try, and then once.
     """
     known: list[Cohort] = []
 
     def aggregated(rows: Tensor) -> Tensor:
         if not known:
-            known.append(cohort_of(server, state, number, tuple(claimed), tuple(claimed.values())))
-        cohort = replace(known[0], rng=generator(server.seed, number, "aggregate"))
+            known.append(cohort_of(server, state, number, tuple(claimed), tuple(claimed.values()), TRIED))
+        cohort = replace(known[0], rng=generator(server.seed, number, f"{TRIED}aggregate"))
         return server.aggregate(rows, cohort=cohort, state=state.aggregator).update
 
     return aggregated

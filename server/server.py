@@ -67,15 +67,16 @@ def cohort_of(
     number: int,
     client_ids: tuple[int, ...],
     n_examples: tuple[float, ...],
+    who: str = "",
 ) -> Cohort:
-    """Returns what the rule may know beside the rows."""
+    """Returns what the rule may know beside the rows; ``who`` but the server asks has random draws of its own."""
     root = logits = None
     wanted, precision, device = wants(server.aggregate), server.evaluate.precision, server.evaluate.device
     if server.clean is not None and "root_update" in wanted:
         rng = generator(server.seed, number, "root")
         root = root_update(server.model, state.parameters, server.clean, server.training, rng, device)
     if "logits" in wanted:
-        rng = generator(server.seed, number, "logits")
+        rng = generator(server.seed, number, f"{who}logits")
         logits = logits_of(server.model, server.aggregate, rng, precision=precision, device=device)
     return Cohort(
         client_ids=client_ids,
@@ -85,7 +86,7 @@ def cohort_of(
         root_update=root,
         logits=logits,
         round=number,
-        rng=generator(server.seed, number, "aggregate"),
+        rng=generator(server.seed, number, f"{who}aggregate"),
     )
 
 

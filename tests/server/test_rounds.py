@@ -17,6 +17,7 @@ from hauberk.experiments.prepare import prepare
 from hauberk.experiments.spec import parse
 from hauberk.server.collusion import forge
 from hauberk.server.rounds import sample
+from hauberk.server.server import cohort_of
 from hauberk.strategies.rows import Reply, Rows
 
 
@@ -111,6 +112,19 @@ def test_a_row_that_the_guard_will_refuse_is_no_benign_update(tables):
     assert shown.benign[:, 0].tolist() == pytest.approx([2.0, 3.0], abs=1e-5)
     assert shown.aggregate(torch.cat([shown.own, shown.benign])).isfinite().all()
     assert matrix.close().client_ids == (0, 1, 3)
+
+
+def test_a_rule_is_tried_with_other_random_draws_than_the_servers_and_the_same_in_every_try(tables):
+    tables["aggregator"] = {"name": "dim_krum", "noise": 1.0}
+    spy = Seen()
+    collude(tables, spy, rows={client: float(client) for client in range(5)})
+    (shown,) = spy.shown
+    rows = torch.cat([shown.own, shown.benign])
+    first, second = (shown.aggregate(rows) for _ in range(2))
+    prepared = prepare(parse(tables))
+    known = cohort_of(prepared.server, prepared.start, 1, tuple(range(5)), (1.0,) * 5)
+    assert torch.equal(first, second)
+    assert not torch.equal(first, prepared.server.aggregate(rows, cohort=known).update)
 
 
 def test_an_untargeted_attack_has_no_success_rate(tables, tmp_path):
