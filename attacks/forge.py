@@ -24,7 +24,8 @@ class Collusion:
             draws than the server's; all rows [n, d], ``own`` before ``benign`` -> one update [d]. ``None`` where
             the rule is not known.
         round: the round, from 1.
-        history: whether they attacked, for each round before this one; empty where that is not known.
+        history: for each of ``own``, whether that colluder attacked, for each round before this one in which it
+            was asked; empty where that is not known.
         report: where a Forge that chooses its strength says which it chose, for the round's record.
     """
 
@@ -33,7 +34,7 @@ class Collusion:
     parameters: Tensor
     aggregate: Callable[[Tensor], Tensor] | None = None
     round: int = 1
-    history: tuple[bool, ...] = ()
+    history: tuple[tuple[bool, ...], ...] = ()
     report: dict[str, float] = field(default_factory=dict)
 
 

@@ -48,7 +48,7 @@ class UnderDimKrum(Forge):
         assumed = min(m if self.n_malicious is None else self.n_malicious, n - 3)
         together = torch.cat([rows, collusion.benign])
         scores = krum_scores(dimension_distances(together, self.ratio), assumed)
-        past = self.past(collusion.history)
+        past = scores.new_tensor([self.past(each) for each in collusion.history or ((),) * m])
         scores[:m] = past * scores[m:].median() + (1 - past) * scores[:m]
         kept = scores.argsort(stable=True)[: n // 2 + 1]
         return int((kept < m).sum()) == min(m, len(kept))
@@ -57,7 +57,7 @@ class UnderDimKrum(Forge):
         """Returns the weight of rounds without attack in what the rule remembers of a colluder after this round.
 
         Args:
-            history: whether the colluders attacked, for each round before this one.
+            history: whether the colluder attacked, for each round before this one in which it was asked.
         """
         honest = 0.0
         for number, attacked in enumerate((*history, True)):

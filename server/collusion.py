@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hauberk.attacks import Collusion
 from hauberk.attacks.knowledge import OWN_DATA
-from hauberk.server.server import Server, attackers, cohort_of
+from hauberk.server.server import Server, attackers, cohort_of, sample
 from hauberk.server.state import ServerState
 from hauberk.strategies.base import Cohort
 from hauberk.strategies.rows import Rows
@@ -42,7 +42,7 @@ def forge(
             server, state, number, {client: rows.claimed[client] for client in [*own, *benign]}
         ),
         round=number,
-        history=tuple(bool(attackers(server, earlier)) for earlier in range(1, number)),
+        history=_history(server, number, own),
     )
     forged = server.attack.forge(collusion, generator(server.seed, number, "forge"))
     for client, row in zip(own, forged, strict=True):
@@ -69,6 +69,12 @@ def rule_for(
         return server.aggregate(rows, cohort=cohort, state=state.aggregator).update
 
     return aggregated
+
+
+def _history(server: Server, number: int, clients: list[int]) -> tuple[tuple[bool, ...], ...]:
+    """Returns for each of ``clients`` whether it attacked, for each round before ``number`` that asked it."""
+    rounds = [(set(sample(server, earlier)), attackers(server, earlier)) for earlier in range(1, number)]
+    return tuple(tuple(client in lying for asked, lying in rounds if client in asked) for client in clients)
 
 
 def _matrix(rows: Rows, clients: list[int], parameters: Tensor) -> Tensor:

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-import torch
 from torch import Tensor
 
 from hauberk.clients.client import ClientReply, Instruction
@@ -14,12 +13,11 @@ from hauberk.server.collusion import forge
 from hauberk.server.evaluation import Metrics
 from hauberk.server.forensics import forensics
 from hauberk.server.repairs.apply import Reports
-from hauberk.server.server import Server, attackers, cohort_of
+from hauberk.server.server import Server, attackers, cohort_of, sample
 from hauberk.server.state import ServerState
 from hauberk.strategies.base import Aggregation, Cohort, TooFewClientsError
 from hauberk.strategies.rows import Collected, Reply, Rows
 from hauberk.tasks.parameters import load_state
-from hauberk.tasks.seeds import generator
 
 Dispatch = Callable[[Sequence[Instruction]], Iterable[ClientReply]]
 
@@ -92,12 +90,6 @@ def play_round(server: Server, state: ServerState, dispatch: Dispatch) -> tuple[
         result.report, evidence, repaired, {client: reply.report for client, reply in accepted.items()}, clock.seconds,
     )  # fmt: skip
     return ServerState(number, parameters, result.state, clients), record
-
-
-def sample(server: Server, number: int) -> list[int]:
-    """Returns the client ids that round ``number`` asks, in order; a function of the seed and the round alone."""
-    order = torch.randperm(server.n_clients, generator=generator(server.seed, number, "sample"))
-    return sorted(order[: server.cohort_size].tolist())
 
 
 def instructions(

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
+
 from hauberk.attacks import Attack
 from hauberk.clients.training import Training
 from hauberk.server.behaviour import logits_of
@@ -50,6 +52,12 @@ class Server:
     keep_rounds: frozenset[int] = frozenset()
     keep: Callable[[Collected, Cohort, list[int]], None] | None = None
     guard: Guard = field(default_factory=Guard)
+
+
+def sample(server: Server, number: int) -> list[int]:
+    """Returns the client ids that round ``number`` asks, in order; a function of the seed and the round alone."""
+    order = torch.randperm(server.n_clients, generator=generator(server.seed, number, "sample"))
+    return sorted(order[: server.cohort_size].tolist())
 
 
 def attackers(server: Server, number: int) -> tuple[int, ...]:

@@ -86,7 +86,9 @@ def test_memory_forgives_one_who_has_looked_honest():
 
 def test_an_honest_past_is_spent_and_the_rule_is_none_the_wiser(collusion):
     forge = DimKrumShift()
-    once, late = (forge(replace(collusion, history=past), torch.Generator()) for past in ((), (False,) * 5))
+    once, late = (
+        forge(replace(collusion, history=past), torch.Generator()) for past in ((), ((False,) * 5,))
+    )
     assert (late[0, :40] > once[0, :40] + 0.03).all()
     rule = DimKrum(n_malicious=1, noise=0.0, memory=0.9)
     cohort = Cohort(client_ids=tuple(range(10)))
@@ -96,6 +98,18 @@ def test_an_honest_past_is_spent_and_the_rule_is_none_the_wiser(collusion):
         state = rule(drawn, cohort=cohort, state=state).state
     assert weight(rule, late, collusion, cohort=cohort, state=state) > 0
     assert weight(rule, late, collusion) == 0
+
+
+def test_each_colluder_is_judged_by_its_own_past(collusion):
+    forge = DimKrumShift(n_malicious=1, memory=0.999)
+    rows = torch.cat([collusion.own, collusion.own.flip(1)])
+    both = replace(collusion, own=rows, benign=collusion.benign[1:])
+    honest, liar = (False,) * 9, (True,) * 9
+    kept = {
+        past: forge.is_kept(rows, replace(both, history=past)) for past in ((honest, honest), (honest, liar))
+    }
+    assert kept == {(honest, honest): True, (honest, liar): False}
+    assert not forge.is_kept(rows, both)
 
 
 def test_several_colluders_pass_together():

@@ -10,7 +10,7 @@ import torch
 
 from hauberk.attacks import Attack, Collusion, Forge
 from hauberk.attacks.knowledge import OWN_DATA
-from hauberk.attacks.schedules import Schedule
+from hauberk.attacks.schedules import Always
 from hauberk.experiments import run
 from hauberk.experiments.folder import read_rounds
 from hauberk.experiments.prepare import prepare
@@ -125,6 +125,26 @@ def test_a_rule_is_tried_with_other_random_draws_than_the_servers_and_the_same_i
     known = cohort_of(prepared.server, prepared.start, 1, tuple(range(5)), (1.0,) * 5)
     assert torch.equal(first, second)
     assert not torch.equal(first, prepared.server.aggregate(rows, cohort=known).update)
+
+
+def test_a_colluders_history_is_its_own_and_of_the_rounds_that_asked_it(tables):
+    tables["federation"] |= {"n_clients": 6, "n_malicious": 2, "clients_per_round": 4}
+    schedule, spy = Always(ids="random"), Seen()
+    server = prepare(parse(tables)).server
+    lies = {number: schedule.attackers(number, **numbers(server)) for number in range(1, 9)}
+    colluder = lies[8][0]
+    collude(
+        tables,
+        spy,
+        rows=dict.fromkeys(sorted({*range(6)} - {lies[8][1]}), 1.0),
+        round=8,
+        schedule=schedule,
+    )
+    ((history,),) = (shown.history for shown in spy.shown)
+    asked = [number for number in range(1, 8) if colluder in sample(server, number)]
+    assert history == tuple(colluder in lies[number] for number in asked)
+    assert 0 < len(asked) < 7
+    assert not all(history)
 
 
 def test_an_untargeted_attack_has_no_success_rate(tables, tmp_path):
