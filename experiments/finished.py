@@ -84,9 +84,12 @@ class Finished:
             seed: of their random choices; by default the run's.
 
         Raises:
-            UserError: if a repair needs clean examples and the server has none, or fewer than ``n_clean``.
+            UserError: if a repair needs clean examples and the server has none, or fewer than ``n_clean``, which must
+                be at least 1.
         """
         repairs = self.prepared.server.repairs
+        if n_clean is not None and n_clean < 1:
+            raise UserError(f"clean: must be at least 1, got {n_clean}")
         if n_clean is not None and n_clean > len(self.clean):
             raise UserError(
                 f"clean: must be at most server.clean.n_examples = {len(self.clean)} of this run, got {n_clean}"

@@ -38,6 +38,8 @@ class Surgery(TuningRepair):
 
     def __call__(self, parameters: Tensor, context: Context) -> tuple[Tensor, Report]:
         """Returns the tuned parameters [n_params] and how many differ."""
+        if not self.epochs:
+            return parameters.clone(), {}
         load_state(context.model, parameters)
         session = Session(
             model=context.model,

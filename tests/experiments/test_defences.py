@@ -113,6 +113,8 @@ def test_an_export_is_the_repaired_model(finished, bare):
             ("--repair", "e_pur", "--set", "mixout.p=0.5"),
             "must begin with one of the repairs asked for, e_pur",
         ),
+        (("--repair", "fine_tuning", "--clean", "0"), "clean: must be at least 1, got 0"),
+        (("--repair", "fine_tuning", "--clean", "-5"), "clean: must be at least 1, got -5"),
         (
             ("--repair", "fine_tuning", "--clean", "500"),
             "at most server.clean.n_examples = 100 of this run, got 500",

@@ -220,6 +220,13 @@ def test_surgery_changes_no_more_than_its_budget(trained):
     assert 0 < int((repaired != trained.parameters).sum()) <= 25
 
 
+@pytest.mark.parametrize("name", ["fine_tuning", "mixout", "surgery"])
+def test_without_an_epoch_nothing_is_tuned(name, trained):
+    untuned, _ = made(name, epochs=0)(trained.parameters, context_of(trained))
+    assert torch.equal(untuned, trained.parameters)
+    assert untuned is not trained.parameters
+
+
 def test_mixout_without_mixing_is_fine_tuning(trained):
     tuned, _ = FineTuning(epochs=2)(trained.parameters, context_of(trained))
     mixed, _ = Mixout(p=0.0, epochs=2)(trained.parameters, context_of(trained))
