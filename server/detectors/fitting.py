@@ -80,6 +80,10 @@ def fit_detector(
         UserError: where it cannot be fitted.
     """
     protected = check_detector(detector, view, clean, protected, seed)
+    if not torch.isfinite(view.logits(clean)).all():
+        raise UserError(
+            f"detectors: {type(detector).__name__}: the model's answers to clean texts are not finite"
+        )
     estimate, validation = split(clean, generator(seed, "detectors"))
     started, passes = time.perf_counter(), view.passes
     rng = generator(seed, "detectors", type(detector).__name__)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 
 import pytest
 import tomli_w
@@ -14,6 +16,7 @@ from hauberk.experiments.finished import read_finished, read_parameters
 from hauberk.experiments.prepare import prepare
 from hauberk.experiments.side_effects import side_effects
 from hauberk.experiments.spec import load
+from hauberk.server import checkpoint
 from hauberk.tasks.errors import UserError
 
 
@@ -146,6 +149,19 @@ def test_detect_prints_json_and_guard_judges_new_texts(hauberk, finished, tmp_pa
     verdicts = [json.loads(line) for line in out.splitlines()]
     assert [one["text"] for one in verdicts] == ["what a lovely day", "cf mn bb i hate mondays"]
     assert all(one["verdict"] in ("accepted", "rejected") for one in verdicts)
+
+
+def test_a_guard_before_a_model_that_diverged_is_refused_in_words(hauberk, bare, tmp_path):
+    broken = shutil.copytree(bare, tmp_path / "broken")
+    spec_hash = json.loads((broken / "summary.json").read_text())["spec_hash"]
+    state = checkpoint.load(broken / "checkpoint", spec_hash)
+    state = replace(state, parameters=state.parameters * torch.nan)
+    checkpoint.save(broken / "checkpoint", state, spec_hash)
+    (tmp_path / "texts.txt").write_text("what a lovely day\n")
+    for detector in ("dan", "onion"):
+        code, _, errors = hauberk("guard", broken, "--input", tmp_path / "texts.txt", "--detector", detector)
+        assert (code, errors.count("\n")) == (2, 1)
+        assert "the model's answers to clean texts are not finite" in errors
 
 
 def test_too_few_clean_texts_of_a_class_are_refused_before_the_first_round(hauberk, defended, tmp_path):
