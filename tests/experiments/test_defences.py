@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 import tomli_w
 import torch
+from safetensors.torch import load_file
 
 from hauberk.experiments import run
 from hauberk.experiments.cli import _main
@@ -79,22 +80,15 @@ def test_a_kill_during_the_repairs_costs_the_repairs_alone(finished, defended):
 
 
 def test_a_repair_after_the_fact_is_the_repair_of_the_spec(hauberk, finished, bare, tmp_path):
-    asked = (
-        "repair",
-        bare,
-        "--repair",
-        "fine_tuning",
-        "--set",
-        "fine_tuning.epochs=2",
-        "--set",
-        "fine_tuning.lr=0.001",
-    )
-    code, out, _ = hauberk(*asked, "--out", tmp_path / "model")
+    settings = ("--set", "fine_tuning.epochs=10", "--set", "fine_tuning.lr=0.01")
+    code, out, _ = hauberk("repair", bare, "--repair", "fine_tuning", *settings, "--out", tmp_path / "model")
     assert code == 0
-    assert "before" in out
-    summary = json.loads((finished / "summary.json").read_text())
-    assert f"{summary['final']['accuracy']:.3f}" in out
-    assert (tmp_path / "model" / "model.safetensors").exists()
+    final = json.loads((finished / "summary.json").read_text())["final"]
+    (row,) = (line.split() for line in out.splitlines() if line.strip().startswith("accuracy"))
+    assert row[-1] == f"{final['accuracy']:.3f}"
+    (_, _, repaired), layout = read_parameters(finished), read_finished(finished).prepared.server.layout
+    written = load_file(tmp_path / "model" / "model.safetensors")
+    assert all(torch.equal(written[name], value) for name, value in layout.unflatten(repaired).items())
 
 
 def test_an_export_is_the_repaired_model(finished, bare):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from math import floor
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -18,7 +19,9 @@ from hauberk.experiments.prepare import prepare
 from hauberk.experiments.spec import SpecError, parse
 from hauberk.server.repairs import EPUR, REPAIRS, FineMixing, FinePruning, FineTuning, Mixout, Surgery
 from hauberk.server.repairs.e_pur import counts, purification_scores, word_table
-from hauberk.server.repairs.fine_mixing import folded, mix, tolerable
+from hauberk.server.repairs.fine_mixing import mix
+from hauberk.server.repairs.search import Search, folded, smallest
+from hauberk.server.repairs.mixout import MixedStep
 from hauberk.tasks.any_tokenizer import AnyTokenizer
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.models import Pretrained
@@ -152,9 +155,7 @@ def test_the_search_takes_the_smallest_share_within_the_tolerance(trained, monke
     def judged(_self, mixed, context, folds):
         kept = float((mixed != context.reference)[~context.head].double().mean())
         seen.append(kept)
-        return (
-            torch.ones(20, dtype=torch.bool) if kept > 0.42 * changed else torch.zeros(20, dtype=torch.bool)
-        )
+        return torch.full((20,), 1.0 if kept > 0.42 * changed else 0.0, dtype=torch.float64)
 
     changed = float((trained.parameters != context.reference)[~context.head].double().mean())
     monkeypatch.setattr(FineMixing, "_judged", judged)
@@ -163,15 +164,32 @@ def test_the_search_takes_the_smallest_share_within_the_tolerance(trained, monke
     assert len(seen) <= 5
 
 
-def test_a_loss_within_the_doubt_of_the_tolerance_is_tolerable():
-    before, after = torch.ones(100, dtype=torch.bool), torch.arange(100) >= 10
+def test_a_loss_within_the_doubt_of_the_tolerance_is_good_enough():
+    before, after = torch.ones(100).double(), (torch.arange(100) >= 10).double()
     # A loss of .10 with a standard error of .03.
-    assert tolerable(before, after, 0.071, 1.0)
-    assert not tolerable(before, after, 0.069, 1.0)
-    assert tolerable(before, after, 0.086, 0.5)
-    assert not tolerable(before, after, 0.084, 0.5)
-    assert tolerable(before, before, 0.0, 0.0)
-    assert tolerable(after, before, 0.0, 1.0)
+    for tolerance, doubt, good in (
+        (0.071, 1, True),
+        (0.069, 1, False),
+        (0.086, 0.5, True),
+        (0.084, 0.5, False),
+    ):
+        search = Search(before, tolerance, doubt)
+        assert search.good(0.5, after) is good
+        assert search.curve == {"0.50": 0.9}
+        assert search.error == pytest.approx(0.03)
+
+
+def test_the_best_share_so_far_is_the_measure_of_the_others():
+    search = Search(torch.full((4,), 0.5), tolerance=0.1, doubt=0.0)
+    assert search.good(0.5, torch.full((4,), 0.7))
+    assert not search.good(0.25, torch.full((4,), 0.55))
+    assert search.good(0.4, torch.full((4,), 0.65))
+
+
+@given(st.integers(0, 20))
+def test_bisection_finds_the_edge(edge):
+    shares = [step / 20 for step in range(21)]
+    assert smallest(shares, lambda share: share >= shares[edge]) == shares[edge]
 
 
 def test_e_pur_touches_exactly_its_top_rows(trained):
@@ -228,12 +246,45 @@ def test_without_an_epoch_nothing_is_tuned(name, trained):
 
 
 def test_mixout_without_mixing_is_fine_tuning(trained):
-    tuned, _ = FineTuning(epochs=2)(trained.parameters, context_of(trained))
-    mixed, _ = Mixout(p=0.0, epochs=2)(trained.parameters, context_of(trained))
-    # Mixout draws its masks from the generator that orders the batches, so that only the first order is the same.
-    assert torch.allclose(tuned, mixed, atol=0.02)
-    far, _ = Mixout(p=0.9, epochs=2)(trained.parameters, context_of(trained))
-    assert not torch.equal(far, mixed)
+    # Its masks come from the generator that orders the batches: only the first epoch has the same order.
+    tuned, _ = FineTuning(epochs=1)(trained.parameters, context_of(trained))
+    plain, _ = Mixout(p=0.0, epochs=1)(trained.parameters, context_of(trained))
+    torch.testing.assert_close(tuned, plain, rtol=0, atol=1e-6)
+    assert (tuned - trained.parameters).abs().max() > 1e-4
+
+
+class Halves(torch.nn.Module):
+    """A body of eight weights and a head of two."""
+
+    head_names = ("head",)
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.head = (torch.nn.Parameter(torch.arange(1.0, n + 1)) for n in (8, 2))
+
+
+def test_a_step_of_mixout_by_hand():
+    model, p, anchor = Halves(), 0.5, torch.full((8,), -1.0)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    session = SimpleNamespace(model=model, optimizer=optimizer, rng=torch.Generator().manual_seed(0))
+    seen = []
+
+    def closure():  # half the squared length, whose gradient is the weights that it sees
+        seen.extend(value.detach().clone() for value in model.parameters())
+        loss = sum(value.square().sum() for value in model.parameters()) / 2
+        loss.backward()
+        return loss.detach()
+
+    MixedStep(p=p, anchor={"body": anchor}).step(session, closure)
+    own = torch.rand(8, generator=torch.Generator().manual_seed(0)) >= p
+    start = torch.arange(1.0, 9.0)
+    # With the anchor u = -1: (w - p u) / (1 - p) = 2 w + 1 where a weight is its own, and u elsewhere.
+    mixed = torch.where(own, 2 * start + 1, anchor)
+    assert 0 < own.sum() < 8
+    assert torch.equal(seen[0], mixed)
+    assert torch.equal(seen[1], torch.tensor([1.0, 2.0]))
+    torch.testing.assert_close(model.body.detach(), start - 0.1 * own * 2 * mixed)
+    torch.testing.assert_close(model.head.detach(), torch.tensor([0.9, 1.8]))
 
 
 @pytest.mark.parametrize(
