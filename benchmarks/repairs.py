@@ -2,8 +2,8 @@
 
     python benchmarks/repairs.py RUN --repair "fine_mixing keep=0.3" --repair "e_pur + fine_mixing" --clean 64 512
 
-Every line starts from the run's own final model; ``+`` chains repairs. Repeats differ in the drawn masks and in the
-order of the clean examples. What is chosen by looking at figures is chosen with ``--split validation``.
+Every line starts from the run's own final model; ``+`` chains repairs. Each repeat has clean examples and draws masks
+of its own. What is chosen by looking at figures is chosen with ``--split validation``.
 
     python benchmarks/repairs.py RUN --curve docs/fine_mixing.png --clean 64 512
 
@@ -47,6 +47,14 @@ def on_validation(run: Finished) -> Finished:
         prepared.server.evaluate.precision, prepared.server.evaluate.device,
     )  # fmt: skip
     return replace(run, prepared=replace(prepared, server=replace(prepared.server, evaluate=evaluate)))
+
+
+def with_clean(run: Finished, first: int) -> Finished:
+    """Returns the run with its clean examples in another order, from the one at ``first`` round to the one before it."""
+    repairs = run.prepared.server.repairs
+    turned = run.clean[first % len(run.clean) :] + run.clean[: first % len(run.clean)]
+    repairs = replace(repairs, context=replace(repairs.context, clean=turned))
+    return replace(run, prepared=replace(run.prepared, server=replace(run.prepared.server, repairs=repairs)))
 
 
 def line(label: str, found: list[dict[str, Any]], note: str = "") -> str:
@@ -108,7 +116,8 @@ def main() -> None:
         for n_clean in given.clean:
             found, notes, started = [], [], time.perf_counter()
             for repeat in range(given.repeats):
-                parameters, reports = run.repaired(steps_of(text), n_clean=n_clean, seed=repeat)
+                drawn = with_clean(run, repeat * n_clean)
+                parameters, reports = drawn.repaired(steps_of(text), n_clean=n_clean, seed=repeat)
                 found.append(run.metrics(parameters))
                 notes += [f"keep {r['keep']:.2f}" for r in reports.values() if "search" in r]
             seconds = (time.perf_counter() - started) / given.repeats

@@ -3,7 +3,7 @@
 Source: Zhang et al., "Fine-mixing: Mitigating Backdoors in Fine-tuned Language Models", Findings of EMNLP 2022
 (arXiv 2210.09545): w = m * w_B + (1 - m) * w_Pre with a random mask m, then fine-tuning; the share that is kept is
 the smallest whose accuracy is still tolerable. The steps are the paper's; the choice by size of change and the
-grid of the search are reconstructed.
+search (``search``) are reconstructed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from hauberk.server.repairs.base import Context, Report
-from hauberk.server.repairs.tuning import TuningRepair, right_on
+from hauberk.server.repairs.search import Search, folded, smallest
+from hauberk.server.repairs.tuning import TuningRepair, true_class_on
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.examples import Example
 
@@ -34,11 +35,12 @@ class FineMixing(TuningRepair):
 
     Args:
         keep: the share of fine-tuned weights to keep, in [0, 1]; "search" finds by bisection the smallest of 0, 0.05,
-            ..., 1 whose model, mixed and tuned, loses no more than ``tolerance`` of accuracy.
+            ..., 1 whose model, mixed and tuned, is at most ``tolerance`` worse than the model before.
         choice: which weights are kept: "random" ones, or those whose "change" is the largest.
-        tolerance: of the search, in accuracy.
-        doubt: how many standard errors of the measured loss are forgiven; see ``tolerable``. On a validation split
-            none kept the backdoor, and one threw the task away with it.
+        tolerance: of the search, in the mean probability of the true class, which stands for the accuracy.
+        doubt: how many standard errors of the judged loss are forgiven, as few examples cannot tell a small loss
+            from none: the doubt speaks for the smaller share, which holds less of a backdoor (as in the
+            one-standard-error rule of Breiman et al., "Classification and Regression Trees", 1984).
         folds: of the search: every clean example is judged once, by a model tuned on the other folds; the final
             model is tuned on all of them.
     """
@@ -62,14 +64,15 @@ class FineMixing(TuningRepair):
             raise UserError(f"folds: must be at least 2, got {self.folds!r}")
 
     def __call__(self, parameters: Tensor, context: Context) -> tuple[Tensor, Report]:
-        """Returns the mixed and tuned parameters [n_params], the share kept, and the curve of the search."""
+        """Returns the mixed and tuned parameters [n_params], the share kept, and what the search saw."""
         order = self._order(parameters, context)
         if self.keep != "search":
             mixed = mix(parameters, context.reference, order, self.keep)
             return self.tuned(mixed, context, context.clean), {"keep": self.keep}
-        keep, curve = self._search(parameters, context, order)
+        keep, search = self._search(parameters, context, order)
         mixed = mix(parameters, context.reference, order, keep)
-        return self.tuned(mixed, context, context.clean), {"keep": keep, "search": curve}
+        report = {"keep": keep, "search": dict(sorted(search.curve.items())), "error": search.error}
+        return self.tuned(mixed, context, context.clean), report
 
     def _order(self, parameters: Tensor, context: Context) -> Tensor:
         """Returns the positions of the weights that have a pretrained value, those to keep first."""
@@ -79,48 +82,25 @@ class FineMixing(TuningRepair):
         change = (parameters - context.reference)[body].abs()
         return body[change.argsort(descending=True, stable=True)]
 
-    def _search(self, parameters: Tensor, context: Context, order: Tensor) -> tuple[float, dict[str, float]]:
-        """Returns the smallest share that is good enough, and the accuracy of each that was tried."""
+    def _search(self, parameters: Tensor, context: Context, order: Tensor) -> tuple[float, Search]:
+        """Returns the smallest share that is good enough, and what was tried."""
         folds = folded(context.clean, self.folds, context.rng)
-        before = torch.cat([right_on(parameters, context, fold) for fold in folds])
-        curve: dict[str, float] = {}
+        before = torch.cat([true_class_on(parameters, context, fold) for fold in folds])
+        search = Search(before, self.tolerance, self.doubt)
 
-        def good(step: int) -> bool:
-            mixed = mix(parameters, context.reference, order, GRID[step])
-            after = self._judged(mixed, context, folds)
-            curve[f"{GRID[step]:.2f}"] = float(after.double().mean())
-            return tolerable(before, after, self.tolerance, self.doubt)
+        def good(share: float) -> bool:
+            mixed = mix(parameters, context.reference, order, share)
+            return search.good(share, self._judged(mixed, context, folds))
 
-        low, high = 0, len(GRID) - 1  # all of the weights are good enough without a trial
-        while low < high:
-            middle = (low + high) // 2
-            low, high = (low, middle) if good(middle) else (middle + 1, high)
-        return GRID[low], dict(sorted(curve.items()))
+        return smallest(GRID, good), search
 
     def _judged(self, mixed: Tensor, context: Context, folds: Sequence[Sequence[Example]]) -> Tensor:
-        """Returns which clean examples are answered rightly, each by a model that was not tuned on it, bool [n]."""
-        right = []
+        """Returns each clean example's probability of its class by a model not tuned on it, float64 [n]."""
+        answers = []
         for number, fold in enumerate(folds):
             others = [example for other, part in enumerate(folds) if other != number for example in part]
-            right.append(right_on(self.tuned(mixed, context, others), context, fold))
-        return torch.cat(right)
-
-
-def tolerable(before: Tensor, after: Tensor, tolerance: float, doubt: float) -> bool:
-    """Returns whether the loss of accuracy, less ``doubt`` standard errors of it, is at most ``tolerance``.
-
-    Few examples cannot tell a small loss from none; the doubt speaks for the smaller share, which holds less of a
-    backdoor (as does the one-standard-error rule of Breiman et al., "Classification and Regression Trees", 1984).
-
-    Args:
-        before: which examples were answered rightly, bool [n].
-        after: which are now, bool [n].
-        tolerance: in accuracy.
-        doubt: how many standard errors are forgiven.
-    """
-    loss = before.double() - after.double()
-    error = float(loss.std(correction=0)) / len(loss) ** 0.5
-    return float(loss.mean()) - doubt * error <= tolerance
+            answers.append(true_class_on(self.tuned(mixed, context, others), context, fold))
+        return torch.cat(answers)
 
 
 def mix(parameters: Tensor, reference: Tensor, order: Tensor, keep: float) -> Tensor:
@@ -129,17 +109,3 @@ def mix(parameters: Tensor, reference: Tensor, order: Tensor, keep: float) -> Te
     reset = order[floor(keep * len(order)) :]
     mixed[reset] = reference[reset]
     return mixed
-
-
-def folded(examples: Sequence[Example], n_folds: int, rng: torch.Generator) -> list[list[Example]]:
-    """Returns the examples dealt at random to folds of equal size, or one less.
-
-    Raises:
-        UserError: if there are fewer examples than folds.
-    """
-    if len(examples) < n_folds:
-        raise UserError(
-            f"fine_mixing: a search with {n_folds} folds needs at least {n_folds} clean examples, got {len(examples)}"
-        )
-    order = torch.randperm(len(examples), generator=rng).tolist()
-    return [[examples[i] for i in order[start::n_folds]] for start in range(n_folds)]

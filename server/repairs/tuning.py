@@ -14,7 +14,7 @@ from hauberk.clients.plugins.base import Plugin
 from hauberk.clients.session import Session
 from hauberk.clients.training import Training
 from hauberk.server.repairs.base import Context, Repair
-from hauberk.tasks.consistency import correct
+from hauberk.tasks.consistency import true_class
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.examples import Example
 from hauberk.tasks.metrics import predict
@@ -86,11 +86,9 @@ class TuningRepair(Repair):
         return flatten(state_of(context.model, copy=False)).cpu()
 
 
-def right_on(parameters: Tensor, context: Context, examples: Sequence[Example]) -> Tensor:
-    """Returns which ``examples`` a model [n_params] answers rightly, bool [n]; the context's model is overwritten."""
+def true_class_on(parameters: Tensor, context: Context, examples: Sequence[Example]) -> Tensor:
+    """Returns what probability a model [n_params] gives each example's class, float64 [n]; it becomes the context's."""
     load_state(context.model, parameters)
     encoded = context.encode(examples)
-    return correct(
-        predict(context.model, encoded, precision=context.training.precision, device=context.device),
-        encoded.labels,
-    )
+    logits = predict(context.model, encoded, precision=context.training.precision, device=context.device)
+    return true_class(logits, encoded.labels)

@@ -19,8 +19,9 @@ from hauberk.experiments.prepare import prepare
 from hauberk.experiments.spec import SpecError, parse
 from hauberk.server.repairs import EPUR, REPAIRS, FineMixing, FinePruning, FineTuning, Mixout, Surgery
 from hauberk.server.repairs.e_pur import counts, purification_scores, word_table
-from hauberk.server.repairs.fine_mixing import folded, mix, tolerable
+from hauberk.server.repairs.fine_mixing import mix
 from hauberk.server.repairs.mixout import MixedStep
+from hauberk.server.repairs.search import Search, folded, smallest
 from hauberk.tasks.any_tokenizer import AnyTokenizer
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.models import Pretrained
@@ -154,9 +155,7 @@ def test_the_search_takes_the_smallest_share_within_the_tolerance(trained, monke
     def judged(_self, mixed, context, folds):
         kept = float((mixed != context.reference)[~context.head].double().mean())
         seen.append(kept)
-        return (
-            torch.ones(20, dtype=torch.bool) if kept > 0.42 * changed else torch.zeros(20, dtype=torch.bool)
-        )
+        return torch.full((20,), 1.0 if kept > 0.42 * changed else 0.0, dtype=torch.float64)
 
     changed = float((trained.parameters != context.reference)[~context.head].double().mean())
     monkeypatch.setattr(FineMixing, "_judged", judged)
@@ -165,15 +164,32 @@ def test_the_search_takes_the_smallest_share_within_the_tolerance(trained, monke
     assert len(seen) <= 5
 
 
-def test_a_loss_within_the_doubt_of_the_tolerance_is_tolerable():
-    before, after = torch.ones(100, dtype=torch.bool), torch.arange(100) >= 10
+def test_a_loss_within_the_doubt_of_the_tolerance_is_good_enough():
+    before, after = torch.ones(100).double(), (torch.arange(100) >= 10).double()
     # A loss of .10 with a standard error of .03.
-    assert tolerable(before, after, 0.071, 1.0)
-    assert not tolerable(before, after, 0.069, 1.0)
-    assert tolerable(before, after, 0.086, 0.5)
-    assert not tolerable(before, after, 0.084, 0.5)
-    assert tolerable(before, before, 0.0, 0.0)
-    assert tolerable(after, before, 0.0, 1.0)
+    for tolerance, doubt, good in (
+        (0.071, 1, True),
+        (0.069, 1, False),
+        (0.086, 0.5, True),
+        (0.084, 0.5, False),
+    ):
+        search = Search(before, tolerance, doubt)
+        assert search.good(0.5, after) is good
+        assert search.curve == {"0.50": 0.9}
+        assert search.error == pytest.approx(0.03)
+
+
+def test_the_best_share_so_far_is_the_measure_of_the_others():
+    search = Search(torch.full((4,), 0.5), tolerance=0.1, doubt=0.0)
+    assert search.good(0.5, torch.full((4,), 0.7))
+    assert not search.good(0.25, torch.full((4,), 0.55))
+    assert search.good(0.4, torch.full((4,), 0.65))
+
+
+@given(st.integers(0, 20))
+def test_bisection_finds_the_edge(edge):
+    shares = [step / 20 for step in range(21)]
+    assert smallest(shares, lambda share: share >= shares[edge]) == shares[edge]
 
 
 def test_e_pur_touches_exactly_its_top_rows(trained):
