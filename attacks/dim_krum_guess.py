@@ -7,6 +7,8 @@ Source of the rule: Zhang, Su and Sun, "Dim-Krum", Findings of EMNLP 2022; the a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import takewhile
+from operator import not_
 from typing import ClassVar
 
 import torch
@@ -51,7 +53,8 @@ class AgainstDimKrum(Tamper):
 
     It first trains honestly on its own clean texts, to see how far honest clients go in their strongest
     dimensions. The rule's memory M <- memory * M + (1 - memory) * score leaves it more room after rounds in which
-    it went less far.
+    it went less far. Rounds in which it was honest count with an honest client's score; after those, what is
+    remembered lies between that score and the margin, and it goes as far as the margin at the least.
 
     Args:
         ratio: the guess of the rule's share of dimensions.
@@ -80,7 +83,10 @@ class AgainstDimKrum(Tamper):
         guess = self.guess(session)
         report = self.against(session, guess)
         score = guess.score(change(session))
-        session.state[MEMORY] = self.memory * session.state.get(MEMORY, score) + (1 - self.memory) * score
+        before = self.remembered(session)
+        session.state[MEMORY] = (
+            self.memory * (score if before is None else before) + (1 - self.memory) * score
+        )
         return {**report, "dim_krum/score": score, "dim_krum/room": guess.room / guess.honest}
 
     def against(self, session: TrainingSession, guess: Guess) -> dict[str, float]:
@@ -95,8 +101,17 @@ class AgainstDimKrum(Tamper):
         load_state(session.model, session.reference)
         k = max(1, int(self.ratio * len(update)))
         honest = max(strongest(update, k), 1e-12)
-        room = 2 * self.allowance(session.state.get(MEMORY)) - 1
-        return Guess(k, honest, max(LEAST, room) * honest)
+        allowed = self.allowance(self.remembered(session))
+        if not all(session.history):
+            allowed = max(allowed, self.margin)
+        return Guess(k, honest, max(LEAST, 2 * allowed - 1) * honest)
+
+    def remembered(self, session: TrainingSession) -> float | None:
+        """Returns what the rule should remember of this client before this round, ``None`` without a past."""
+        memory: float | None = session.state.get(MEMORY)
+        for _ in takewhile(not_, reversed(session.history)):  # honest rounds since its last attack
+            memory = 1.0 if memory is None else self.memory * memory + (1 - self.memory)
+        return memory
 
     def allowance(self, remembered: float | None) -> float:
         """Returns the largest score of this round after which the memory stays within the margin."""

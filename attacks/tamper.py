@@ -51,6 +51,7 @@ class TrainingSession(Protocol):
     round: int
     n_clients: int  # in this round
     n_attackers: int  # in this round, this client included
+    history: tuple[bool, ...]  # whether this client attacked, for each round before; empty where not known
     data: Encoded  # what the honest loop trains on; poisoned where the attack has a poison
     examples: Sequence[Example]  # this client's own, clean
     poison: Poison | None

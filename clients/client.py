@@ -126,6 +126,7 @@ class Worker:
         if attack is None:
             return {**common, "training": training, "data": self.encoded.take(rows)}
         scene = Scene(attackers.index(client_id), len(attackers))
+        before = range(1, instruction.round) if len(asked) == len(self.partitions) else range(0)
         return {
             **common,
             "training": training if attack.keep_plugins else replace(training, plugins=()),
@@ -133,6 +134,7 @@ class Worker:
                 rows, attack, scene, generator(self.seed, instruction.round, client_id, "poison")
             ),
             "examples": [self.examples[row] for row in rows],
+            "history": tuple(client_id in self.attackers(earlier) for earlier in before),
             "poison": attack.poison,
             "scene": scene,
         }

@@ -32,6 +32,8 @@ class Session:
         round: which round, from 1.
         n_clients: how many clients this round asked.
         n_attackers: how many of them are malicious, which only an attacker may read.
+        history: whether this client attacked, for each round before; empty where a round asks but a part of the
+            clients, so that it cannot say which rounds asked it.
         state: what this client gets back in its next round: tensors, numbers, strings, lists of those.
         scratch: what lasts for this round only.
         examples: the client's own texts, clean, where it attacks.
@@ -53,6 +55,7 @@ class Session:
     round: int = 1
     n_clients: int = 1
     n_attackers: int = 0
+    history: tuple[bool, ...] = ()
     state: dict[str, Any] = field(default_factory=dict)
     scratch: dict[str, Any] = field(default_factory=dict)
     examples: Sequence[Example] = ()

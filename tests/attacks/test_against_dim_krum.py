@@ -78,6 +78,27 @@ def test_a_bad_name_leaves_the_least_room(arena):
     assert guess.room == pytest.approx(LEAST * guess.honest)
 
 
+@pytest.mark.parametrize(
+    ("margin", "history", "state", "score"),
+    [
+        (1.2, (False,) * 5, {}, (1.2 - 0.9) / 0.1),  # an honest past is spent
+        (1.2, (True, False), {MEMORY: 1.1}, (1.2 - 0.9 * (0.9 * 1.1 + 0.1)) / 0.1),
+        (0.75, (False,) * 5, {}, 0.75),  # and never costs room
+        (0.75, (False, True), {MEMORY: 0.975}, 0.75),
+        (1.2, (), {}, 1.2),
+    ],
+)
+def test_honest_rounds_before_count_with_an_honest_clients_score(margin, history, state, score, arena):
+    guess = DimKrumSpread(margin=margin).guess(arena.session(POISON, history=history, state=state))
+    assert guess.room == pytest.approx((2 * score - 1) * guess.honest)
+
+
+def test_what_it_expects_to_be_remembered_counts_them_too(arena):
+    session = arena.session(POISON, history=(False,) * 5)
+    report, _ = arena.run(DimKrumSpread(ratio=0.001), session)
+    assert session.state[MEMORY] == pytest.approx(0.9 + 0.1 * report["dim_krum/score"])
+
+
 @both
 def test_the_expected_memory_follows_the_rules_formula(attack, arena):
     tamper, state = attack(ratio=0.001, memory=0.5), {MEMORY: 0.5}

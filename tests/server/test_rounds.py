@@ -8,9 +8,9 @@ from typing import ClassVar
 import pytest
 import torch
 
-from hauberk.attacks import Attack, Collusion, Forge
+from hauberk.attacks import Attack, Collusion, Forge, Tamper
 from hauberk.attacks.knowledge import OWN_DATA
-from hauberk.attacks.schedules import Always
+from hauberk.attacks.schedules import Always, Every
 from hauberk.experiments import run
 from hauberk.experiments.folder import read_rounds
 from hauberk.experiments.prepare import prepare
@@ -145,6 +145,26 @@ def test_a_colluders_history_is_its_own_and_of_the_rounds_that_asked_it(tables):
     assert history == tuple(colluder in lies[number] for number in asked)
     assert 0 < len(asked) < 7
     assert not all(history)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Past(Tamper):
+    """Keeps what its sessions say of the rounds before."""
+
+    seen: list = field(default_factory=list, compare=False)
+
+    def train(self, session):
+        self.seen.append((session.round, session.history))
+        return session.train()
+
+
+def test_an_attacker_is_told_in_which_rounds_it_was_honest_where_every_round_asks_all(tables, tmp_path):
+    past = Past()
+    run(tables, attack=Attack(tamper=past, schedule=Every(k=2, first=1)), out=tmp_path / "all")
+    assert past.seen == [(1, ()), (3, (True, False))]
+    tables["federation"] |= {"clients_per_round": 4, "n_malicious": 2}
+    run(tables, attack=Attack(tamper=past), out=tmp_path / "part")
+    assert {history for _, history in past.seen[2:]} == {()}
 
 
 def test_an_untargeted_attack_has_no_success_rate(tables, tmp_path):
