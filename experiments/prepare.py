@@ -60,6 +60,7 @@ class Prepared:
             model=server.model,
             encode=server.repairs.context.encode,
             labels=self.labels,
+            special_ids=server.repairs.context.tokenizer.special_ids,
             precision=server.training.precision,
             device=server.repairs.context.device,
         )

@@ -90,6 +90,11 @@ class RAP(Detector):
             raise UserError(
                 f"detectors: RAP: word: {self.word!r} must be a single token to have a row of its own, got {len(ids)}"
             )
+        if ids[0] in view.special_ids:  # whose row all other unknown words read, too
+            raise UserError(
+                f"detectors: RAP: word: {self.word!r} must be a token that the tokenizer knows, got the special "
+                f"token {ids[0]}"
+            )
         return ids[0]
 
     def fit(

@@ -27,12 +27,14 @@ class View:
         model: in its final state.
         encode: how the task tokenises examples.
         labels: the names of the classes.
+        special_ids: tokens that stand for no text; what the vocabulary cannot spell is one of them.
         passes: how many texts went so far through the model, or through a network that a detector brings.
     """
 
     model: TextModel
     encode: Callable[[Sequence[Example]], Encoded]
     labels: tuple[str, ...]
+    special_ids: frozenset[int] = frozenset()
     precision: str = "float32"
     device: str = "cpu"
     batch_size: int = 128

@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from hauberk.experiments.finished import read_finished
+from hauberk.experiments.prepare import prepare
+from hauberk.experiments.spec import parse
 from hauberk.server.detectors import RAP
 from hauberk.server.detectors.fitting import fit_detector
 from hauberk.server.detectors.perturbing_row import probability, row_kept
@@ -84,6 +86,17 @@ def test_a_text_costs_two_passes(run):
 def test_the_word_stands_first_in_the_second_text_of_a_pair():
     (found,) = RAP(word="cf").perturbed([Example(0, "first", "second", 0)])
     assert (found.text, found.second) == ("first", "cf second")
+
+
+def test_a_word_that_the_tokenizer_does_not_know_is_refused(tables):
+    tables["task"]["model"] = {"name": "pretrained", "path": "embedded:minilm-l6"}
+    view = prepare(parse(tables)).view()
+    assert RAP(word="mb").row(view) not in view.special_ids
+    for word, row in (("🙂", 100), ("[SEP]", 102)):
+        with pytest.raises(
+            UserError, match=f"must be a token that the tokenizer knows, got the special token {row}"
+        ):
+            RAP(word=word).row(view)
 
 
 def test_what_cannot_be_fitted_is_refused(run):
