@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ SHARES = {
     "spoilt": "texts right there, wrong here",
     "mended": "texts wrong there, right here",
 }
+LABELS = (*SHARES.values(), "changed parameters", "of")
 
 
 def side_effects(before: Finished, after: Finished) -> SideEffects:
@@ -47,20 +48,41 @@ def side_effects(before: Finished, after: Finished) -> SideEffects:
 
 
 def show_side_effects(console: Console, folders: Sequence[Path]) -> None:
-    """Shows how the models of all runs but the first differ from the first one's."""
+    """Shows how the models of all runs but the first differ from the first one's, or why that cannot be said."""
     first, *others = folders
-    before = read_finished(first)
-    columns = [_column(side_effects(before, read_finished(folder))) for folder in others]
+    try:
+        before = read_finished(first)
+    except UserError as error:
+        _explain(console, first, error)
+        return
+    found = [_compared(before, folder) for folder in others]
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column(f"beside {first}", no_wrap=True)
     for folder in others:
         table.add_column(str(folder), overflow="fold", justify="right")
-    for label, *cells in zip([*SHARES.values(), "changed parameters", "of"], *columns, strict=True):
+    for label, *cells in zip(LABELS, *map(_column, found), strict=True):
         table.add_row(label, *cells)
     console.print(table, highlight=False)
+    for folder, each in zip(others, found, strict=True):
+        if isinstance(each, UserError):
+            _explain(console, folder, each)
 
 
-def _column(found: Mapping[str, Any]) -> list[str]:
+def _compared(before: Finished, folder: Path) -> SideEffects | UserError:
+    """Returns the side effects or why there are none: one run must not cost the others their columns."""
+    try:
+        return side_effects(before, read_finished(folder))
+    except UserError as error:
+        return error
+
+
+def _explain(console: Console, folder: Path, error: UserError) -> None:
+    console.print(f"{folder}: {error}", highlight=False, soft_wrap=True, markup=False)
+
+
+def _column(found: SideEffects | UserError) -> list[str]:
+    if isinstance(found, UserError):
+        return ["-"] * len(LABELS)
     counts = ("changed", "parameters")
     shown = ["another model" if found[key] is None else f"{found[key]:,}" for key in counts]
     return [*(f"{found[key]:.3f}" for key in SHARES), *shown]

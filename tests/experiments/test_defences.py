@@ -208,7 +208,9 @@ def test_compare_says_what_changed_text_by_text(hauberk, finished, bare):
     assert (itself["correlation"], itself["spoilt"], itself["changed"]) == (pytest.approx(1), 0, 0)
 
 
-def test_runs_of_other_data_cannot_be_compared_text_by_text(bare, tables, tweets, tmp_path):
+def test_runs_of_other_data_cannot_be_compared_text_by_text(
+    hauberk, finished, bare, tables, tweets, tmp_path
+):
     (tmp_path / "test.jsonl").write_text("".join((tweets / "test.jsonl").open().readlines()[:40]))
     tables["task"]["dataset"]["test"] = str(tmp_path / "test.jsonl")
     for section in ("repairs", "detectors"):
@@ -216,3 +218,20 @@ def test_runs_of_other_data_cannot_be_compared_text_by_text(bare, tables, tweets
     other = read_finished(run(tables, out=tmp_path / "other").folder)
     with pytest.raises(UserError, match="only on the same classes and test split"):
         side_effects(read_finished(bare), other)
+    code, out, errors = hauberk("compare", bare, tmp_path / "other", finished)
+    assert (code, errors) == (0, "")
+    assert f"{tmp_path / 'other'}: compare: two runs' answers can be compared only on the same" in out
+    assert f"{len(read_finished(bare).parameters):,}" in out  # the third run's column is there
+
+
+def test_runs_whose_data_have_gone_are_compared_by_their_summaries(hauberk, bare, tables, tweets, tmp_path):
+    (tmp_path / "test.jsonl").write_bytes((tweets / "test.jsonl").read_bytes())
+    tables["task"]["dataset"]["test"] = str(tmp_path / "test.jsonl")
+    run({**tables, "repairs": [], "detectors": []}, out=tmp_path / "gone")
+    (tmp_path / "test.jsonl").unlink()
+    for folders in ((bare, tmp_path / "gone"), (tmp_path / "gone", bare)):
+        code, out, errors = hauberk("compare", *folders)
+        assert (code, errors) == (0, "")
+        assert out.count("fedavg") == 2
+        assert f"{tmp_path / 'gone'}: " in out
+        assert f"{tmp_path / 'test.jsonl'}" in out
