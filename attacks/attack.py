@@ -82,7 +82,7 @@ class Attack:
             tokenizer: what will read the triggers.
             model: the model to be attacked.
             n_clients: how many clients a round asks.
-            n_malicious: how many of them attack.
+            n_malicious: how many of them attack, as far as can be expected.
             rounds: how many rounds there are.
 
         Raises:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from hauberk.attacks import Attack
+from hauberk.attacks.knowledge import OWN_DATA
 from hauberk.clients.client import Worker
 from hauberk.experiments.spec import Spec
 from hauberk.server.detectors import View
@@ -15,7 +16,7 @@ from hauberk.server.detectors.fitting import check_detector
 from hauberk.server.evaluation import prepare_evaluation
 from hauberk.server.repairs import Context
 from hauberk.server.repairs.apply import Repairs
-from hauberk.server.server import Server
+from hauberk.server.server import Server, attackers, sample
 from hauberk.server.state import ServerState
 from hauberk.strategies.rows import layout_of
 from hauberk.tasks.errors import UserError
@@ -95,7 +96,8 @@ def prepare(spec: Spec, *, aggregator: Any = None, attack: Attack | None = None)
         raise UserError("; ".join(problems))
     device = resolve_device(spec.device)
     task, training = spec.build_task(), spec.build_training()
-    attack = (attack or spec.build_attack()) if spec.federation.n_malicious else None
+    wanted = attack or spec.build_attack()
+    attack = wanted if spec.federation.n_malicious else None
     splits = task.splits(spec.seed)
     train, clean = draw_clean(splits.train, spec.server.clean.n_examples, spec.seed)
     # Bound to the clients' texts alone: no attacker holds what the server keeps for itself.
@@ -104,6 +106,8 @@ def prepare(spec: Spec, *, aggregator: Any = None, attack: Attack | None = None)
     partitions = partition(encoded.labels, spec.federation.n_clients, spec.build_partition(), spec.seed)
     model = task.build(len(splits.labels), spec.seed).to(device)
     warnings = _warnings(spec, attack, splits, task, model)
+    if wanted and not attack:
+        warnings.append("there is an attack, but federation.n_malicious = 0: nobody lies")
     start = ServerState(0, flatten(state_of(model)).cpu())
     layout = layout_of(state_of(model))
     context = Context(
@@ -125,7 +129,7 @@ def prepare(spec: Spec, *, aggregator: Any = None, attack: Attack | None = None)
         repairs=Repairs(context=context, seed=spec.seed, steps=spec.build_repairs()),
         keep_rounds=frozenset(spec.server.keep_updates),
     )
-    warnings += server.evaluate.warnings(task.max_length)
+    warnings += [*_when_asked(server, spec.federation.rounds), *server.evaluate.warnings(task.max_length)]
     worker = {
         "task": task, "seed": spec.seed, "n_classes": len(splits.labels), "examples": train,
         "encoded": encoded, "partitions": partitions, "attack": attack,
@@ -138,15 +142,35 @@ def _warnings(
     spec: Spec, attack: Attack | None, splits: Splits, task: TextClassification, model: TextModel
 ) -> list[str]:
     if attack is None:
-        return ["the spec has an attack, but federation.n_malicious = 0: nobody lies"] if spec.attack else []
+        return []
+    federation = spec.federation
+    expected = round(federation.n_malicious * federation.cohort_size / federation.n_clients)
     return attack.check(
         splits.labels,
         task.model.tokenizer(),
         model,
-        n_clients=spec.federation.cohort_size,
-        n_malicious=spec.federation.n_malicious,
-        rounds=spec.federation.rounds,
+        n_clients=federation.cohort_size,
+        n_malicious=max(1, expected),
+        rounds=federation.rounds,
     )
+
+
+def _when_asked(server: Server, rounds: int) -> list[str]:
+    """Returns a warning where attackers are asked in no round in which they act, or where none but they are asked."""
+    numbered = ((attackers(server, number), sample(server, number)) for number in range(1, rounds + 1))
+    acting = [(set(lying), set(asked)) for lying, asked in numbered if lying]
+    numbers = f"n_malicious={server.n_malicious} and {server.cohort_size} of {server.n_clients} clients asked"
+    if acting and all(lying.isdisjoint(asked) for lying, asked in acting):
+        return [
+            f"attack.schedule: no attacker is asked in a round in which it acts, with {numbers} a round: nobody attacks"
+        ]
+    forge, alone = server.attack and server.attack.forge, sum(asked <= lying for lying, asked in acting)
+    if forge is None or forge.knowledge == OWN_DATA or not alone:
+        return []
+    return [
+        f"attack.forge: {type(forge).__name__} needs benign updates, and {alone} of {rounds} rounds ask attackers "
+        f"alone, with {numbers} a round: there they send what they trained"
+    ]
 
 
 def draw_clean(train: list[Example], n_examples: int, seed: int) -> tuple[list[Example], list[Example]]:

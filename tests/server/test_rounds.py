@@ -8,9 +8,9 @@ from typing import ClassVar
 import pytest
 import torch
 
-from hauberk.attacks import Attack, Collusion, Forge, Tamper
+from hauberk.attacks import ALIE, Attack, BadWord, Collusion, Forge, Mimic, SignFlip, Tamper
 from hauberk.attacks.knowledge import OWN_DATA
-from hauberk.attacks.schedules import Always, Every
+from hauberk.attacks.schedules import Always, Every, SingleShot
 from hauberk.experiments import run
 from hauberk.experiments.folder import read_rounds
 from hauberk.experiments.prepare import prepare
@@ -165,6 +165,57 @@ def test_an_attacker_is_told_in_which_rounds_it_was_honest_where_every_round_ask
     tables["federation"] |= {"clients_per_round": 4, "n_malicious": 2}
     run(tables, attack=Attack(tamper=past), out=tmp_path / "part")
     assert {history for _, history in past.seen[2:]} == {()}
+
+
+def warnings_of(tables, **attack):
+    return prepare(parse(tables), attack=Attack(**attack) if attack else None).warnings
+
+
+def test_attackers_who_are_never_asked_when_they_act_are_warned_about(tables):
+    tables["federation"] |= {"n_clients": 20, "clients_per_round": 2}
+    server = prepare(parse(tables)).server
+    asked = [number for number in range(1, 40) if 0 in sample(server, number)]
+    tables["federation"]["rounds"] = 40
+    missed = warnings_of(tables, poison=BadWord(target=1), schedule=SingleShot(round=asked[0] + 1))
+    assert asked[0] + 1 not in asked
+    assert missed[-1] == (
+        "attack.schedule: no attacker is asked in a round in which it acts, with n_malicious=1 and "
+        "2 of 20 clients asked a round: nobody attacks"
+    )
+    assert not warnings_of(tables, poison=BadWord(target=1), schedule=SingleShot(round=asked[0]))
+    assert not warnings_of(tables, poison=BadWord(target=1))
+
+
+def test_rounds_that_ask_attackers_alone_are_warned_about_where_a_forge_needs_others(tables):
+    tables["federation"] |= {"n_malicious": 4, "clients_per_round": 1, "rounds": 8}
+    server = prepare(parse(tables)).server
+    alone = sum(sample(server, number) != [4] for number in range(1, 9))
+    assert warnings_of(tables, forge=Mimic()) == [
+        f"attack.forge: Mimic needs benign updates, and {alone} of 8 rounds ask attackers alone, with n_malicious=4 "
+        "and 1 of 5 clients asked a round: there they send what they trained"
+    ]
+    assert warnings_of(tables, forge=SignFlip()) == []
+    assert (
+        warnings_of({**tables, "federation": {**tables["federation"], "clients_per_round": 5}}, forge=Mimic())
+        == []
+    )
+
+
+def test_a_forge_is_checked_with_the_attackers_to_be_expected_in_a_round(tables):
+    tables["federation"] |= {"n_clients": 20, "n_malicious": 4, "clients_per_round": 5}
+    assert warnings_of(tables, forge=ALIE()) == [
+        "attack.forge: ALIE's z is 0.00 for n_clients=5 and n_malicious=1, so its floor of 0.3 is used"
+    ]
+    tables["federation"]["n_malicious"] = 1  # a fifth of a client, if so many are asked: one, if any
+    assert "n_malicious=1" in warnings_of(tables, forge=ALIE())[0]
+
+
+def test_an_attack_of_ones_own_without_attackers_is_said_to_be_none(tables):
+    tables["federation"]["n_malicious"] = 0
+    del tables["attack"]
+    (line,) = warnings_of(tables, poison=BadWord(target=1))
+    assert line == "there is an attack, but federation.n_malicious = 0: nobody lies"
+    assert warnings_of(tables) == []
 
 
 def test_an_untargeted_attack_has_no_success_rate(tables, tmp_path):
