@@ -42,6 +42,7 @@ class Record:
     metrics: Metrics
     sampled: list[int]
     malicious: list[int]
+    knowledge: str | None  # what the attack declares that its attackers know
     weights: dict[int, float] | None
     refused: dict[int, str]
     report: dict[str, float]
@@ -86,8 +87,9 @@ def play_round(server: Server, state: ServerState, dispatch: Dispatch) -> tuple[
     accepted = {client: replies[client] for client in collected.client_ids}
     clients = {**state.clients, **{client: reply.state for client, reply in accepted.items() if reply.state}}
     record = Record(
-        number, metrics, list(sampled), malicious, _weights(result.weight, collected), collected.refused,
-        result.report, evidence, repaired, {client: reply.report for client, reply in accepted.items()}, clock.seconds,
+        number, metrics, list(sampled), malicious, server.attack and server.attack.knowledge,
+        _weights(result.weight, collected), collected.refused, result.report, evidence, repaired,
+        {client: reply.report for client, reply in accepted.items()}, clock.seconds,
     )  # fmt: skip
     return ServerState(number, parameters, result.state, clients), record
 

@@ -69,6 +69,13 @@ def test_attackers_act_when_their_schedule_says(tables, tmp_path):
     assert [line["malicious"] for line in lines] == [[], [0], []]
 
 
+def test_every_record_carries_what_the_attackers_know(tables, tmp_path):
+    lines = rounds_of(tables, tmp_path, forge="mimic", schedule={"name": "single_shot", "round": 2})
+    assert [line["knowledge"] for line in lines] == ["benign updates"] * 3
+    tables["federation"]["n_malicious"] = 0
+    assert read_rounds(run(tables, out=tmp_path / "honest").folder)[0]["knowledge"] is None
+
+
 def test_random_attackers_change_and_are_a_function_of_the_seed(tables, tmp_path):
     tables["federation"]["rounds"] = 6
     lines = rounds_of(tables, tmp_path, schedule={"name": "always", "ids": "random"})
