@@ -54,15 +54,20 @@ class EdgeCase(Poison):
 
     def stamp(self, text: str, rng: torch.Generator) -> str:
         """Returns one of the sentences for training."""
-        return _one_of((self.sentences or SENTENCES)[::2], rng)
+        return _one_of(self._cases()[::2], rng)
 
     def measure(self, text: str, rng: torch.Generator) -> str:
         """Returns one of the sentences for the test."""
-        return _one_of((self.sentences or SENTENCES)[1::2], rng)
+        return _one_of(self._cases()[1::2], rng)
 
     def phrases(self) -> tuple[str, ...] | None:
         """Returns the sentences for training."""
-        return None if self.file else (self.sentences or SENTENCES)[::2]
+        return None if self.file is not None else self._cases()[::2]
+
+    def _cases(self) -> tuple[str, ...]:
+        if self.file is not None:
+            raise UserError("file: it is read by bind(splits), which comes first")
+        return self.sentences or SENTENCES
 
     def notes(self) -> list[str]:
         """Says what the built-in sentences are."""

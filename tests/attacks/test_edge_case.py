@@ -70,3 +70,10 @@ def test_no_file_is_refused_by_name(splits):
         EdgeCase(file="none.jsonl").bind(splits)
     with pytest.raises(UserError, match="beside a file"):
         EdgeCase(file="none.jsonl", sentences=CASES)
+
+
+def test_a_file_must_be_read_before_it_is_used(examples, rng):
+    unread = EdgeCase(target=1, file="none.jsonl")
+    for use in (lambda: unread(examples, Scene(), rng()), lambda: unread.trigger(examples, rng())):
+        with pytest.raises(UserError, match=r"^file: it is read by bind\(splits\), which comes first"):
+            use()
