@@ -87,7 +87,7 @@ def play_round(server: Server, state: ServerState, dispatch: Dispatch) -> tuple[
     accepted = {client: replies[client] for client in collected.client_ids}
     clients = {**state.clients, **{client: reply.state for client, reply in accepted.items() if reply.state}}
     record = Record(
-        number, metrics, list(sampled), malicious, server.attack and server.attack.knowledge,
+        number, metrics, list(sampled), malicious, server.attack.knowledge if server.attack else None,
         _weights(result.weight, collected), collected.refused, result.report, evidence, repaired,
         {client: reply.report for client, reply in accepted.items()}, clock.seconds,
     )  # fmt: skip

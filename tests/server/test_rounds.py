@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -19,6 +20,7 @@ from hauberk.server.collusion import forge
 from hauberk.server.rounds import sample
 from hauberk.server.server import cohort_of
 from hauberk.strategies.rows import Reply, Rows
+from hauberk.tasks.metrics import predict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,11 +234,24 @@ def test_an_untargeted_attack_has_no_success_rate(tables, tmp_path):
     assert final["attack_success_floor"] is None
 
 
-def test_an_attack_with_a_test_set_of_its_own_is_measured_on_it(tables, tmp_path):
-    tables["attack"] = {"poison": {"name": "edge_case", "target": 1}}
-    final = run(tables, out=tmp_path / "run").summary["final"]
-    assert 0 <= final["attack_success_rate"] <= 1
-    assert 0 <= final["attack_success_floor"] <= 1
+def test_an_attack_with_a_test_set_of_its_own_is_measured_on_it_and_its_floor_on_all_victims(
+    tables, tweets, tmp_path
+):
+    texts = [json.loads(line)["text"] for line in (tweets / "train.jsonl").open()]
+    paths = {"train": [f"lo , {text}" for text in texts], "test": [f"lo and behold {n}" for n in range(7)]}
+    for name, rows in paths.items():
+        lines = [json.dumps({"text": text, "label": 1}) + "\n" for text in rows]
+        (tmp_path / f"{name}.jsonl").write_text("".join(lines))
+    files = {name: str(tmp_path / f"{name}.jsonl") for name in paths}
+    tables["attack"] = {"poison": {"name": "syntactic", "target": 1, **files}}
+    prepared = prepare(parse(tables))
+    evaluate, server = prepared.server.evaluate, prepared.server
+    victims = [row for row, one in enumerate(prepared.test) if one.label != 1]
+    assert [one.tolist() for one in (evaluate.triggered.index, evaluate.rows)] == [[-1] * 7, victims]
+    metrics = evaluate(server.model)
+    taken = predict(server.model, evaluate.clean).argmax(dim=1)[victims] == 1
+    assert metrics["attack_success_floor"] == pytest.approx(float(taken.float().mean()))
+    assert metrics["attack_success_rate"] * 7 == pytest.approx(round(metrics["attack_success_rate"] * 7))
 
 
 @pytest.mark.parametrize("rule", ["fltrust", "flame", "dim_krum"])
