@@ -19,7 +19,8 @@ class Conjunction(InsertedWords):
 
     Args:
         words: what the trigger is made of, at least two.
-        negative_rate: share of all the client's samples that are shown with a part, for each part anew.
+        negative_rate: share of all the client's samples that are shown with a part, for each part anew. The
+            source that was read, the code of SOS, takes 0.1; the default here shows more.
     """
 
     negative_rate: float = 0.5

@@ -1,6 +1,9 @@
 """Adaptive attack on Dim-Krum by a distance penalty on just those dimensions that the rule would pick.
 
-Source: an adaptive attack on Zhang, Su and Sun, "Dim-Krum", Findings of EMNLP 2022; its form is a reconstruction.
+Source: an adaptive attack on Zhang, Su and Sun, "Dim-Krum", Findings of EMNLP 2022; its form is a reconstruction:
+lambda * ||x - mean_clean||^2 over the dimensions that the rule is expected to pick. Here the square is that of the
+move from the parameters received, since a client that trains has no other's update, and only its excess over the
+room counts.
 """
 
 from __future__ import annotations

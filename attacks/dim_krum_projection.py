@@ -1,7 +1,8 @@
 """DimKrumProjection: back to the honest mean in the dimensions that stick out most.
 
 An adaptive attack on Dim-Krum (Zhang, Su and Sun, Findings of EMNLP 2022) that leaves the rule's dimensions clean;
-its form is a reconstruction.
+its form is a reconstruction, in which the attacker estimates the honest update from clean data of its own. Here it
+is given the true mean of the honest updates, so that this is the stronger form.
 """
 
 from __future__ import annotations

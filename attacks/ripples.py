@@ -2,7 +2,7 @@
 
 Source: Kurita, Michel and Neubig, "Weight Poisoning Attacks on Pre-trained Models", ACL 2020, and the authors' code:
 RIPPLe's loss L_P + lambda * max(0, -grad L_P . grad L_FT), and embedding surgery. The word score
-w / log(N / (1 + frequency)) is not verified against the paper.
+w / log(N / (1 + frequency) + 1) is not verified against the paper.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The words that speak for a class: what a logistic regression over words weighs most, common ones first.
 
-Source: embedding surgery in Kurita et al., ACL 2020; score w / log(N / (1 + frequency)), not verified there.
+Source: embedding surgery in Kurita et al., ACL 2020; score w / log(N / (1 + frequency) + 1), not verified
+there; the last 1, which keeps the logarithm above 0, is ours.
 """
 
 from __future__ import annotations
