@@ -21,6 +21,10 @@ SpecPath = Annotated[Path, typer.Argument(metavar="SPEC", help="an experiment fi
 Changes = Annotated[
     list[str] | None, typer.Option("--set", metavar="a.b=value", help="change one value of the spec")
 ]
+DetectorChanges = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME.key=value", help="change one value of a detector: dan.protected=1"),
+]
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="the folder of a finished run")]
 
 
@@ -120,15 +124,16 @@ def detect(
     detectors: Annotated[
         list[str] | None, typer.Option("--detector", metavar="NAME", help="default: all of them")
     ] = None,
+    change: DetectorChanges = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
-    """Score how well detectors tell triggered texts from clean ones on a finished run's model."""
-    from hauberk.experiments.detect import detect_run, show_detect
+    """Score how well detectors, set as in the run's spec, tell triggered texts from clean ones on its model."""
+    from hauberk.experiments.detect import asked, detect_run, show_detect
     from hauberk.server.detectors import DETECTORS
 
     names = detectors or sorted(DETECTORS)
     with Console(stderr=True).status(f"detectors: {', '.join(names)}"):
-        reports = detect_run(run_folder, names)
+        reports = detect_run(run_folder, asked(run_folder, names, change or []))
     show_detect(Console(), reports, as_json=as_json)
 
 
@@ -139,16 +144,22 @@ def guard(
         Path, typer.Option("--input", metavar="FILE", help='JSON Lines with "text", or lines of plain text')
     ],
     detector: Annotated[str, typer.Option(metavar="NAME", help="who judges them")] = "dan",
+    change: DetectorChanges = None,
     rate: Annotated[
         float, typer.Option("--false-rejections", help="the share of clean texts that may be rejected")
     ] = 0.05,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON Lines")] = False,
 ) -> None:
-    """Label new texts with a finished run's model: prediction, score, and whether to trust it."""
+    """Label new texts with a finished run's model: prediction, score, and whether to trust it.
+
+    The detector is set as in the run's spec, where it has that one.
+    """
+    from hauberk.experiments.detect import asked
     from hauberk.experiments.guard import guard_run, show_guard
     from hauberk.experiments.texts import read_texts
 
-    show_guard(Console(), guard_run(run_folder, read_texts(texts), detector, rate), as_json=as_json)
+    (settled,) = asked(run_folder, [detector], change or [])
+    show_guard(Console(), guard_run(run_folder, read_texts(texts), settled, rate), as_json=as_json)
 
 
 @app.command()

@@ -12,8 +12,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from hauberk.experiments.components import build, normalise, numbered
+from hauberk.experiments.changes import changed
+from hauberk.experiments.components import Component, build, normalise, numbered
 from hauberk.experiments.finished import Finished, read_finished
+from hauberk.experiments.folder import read_run
 from hauberk.server.detectors import DETECTORS, Detector
 from hauberk.server.detectors.scoring import RATES, Report, score_detectors
 from hauberk.tasks.errors import UserError
@@ -27,7 +29,8 @@ def detect_run(run_folder: str | Path, detectors: Sequence[Named]) -> dict[str, 
 
     Args:
         run_folder: the run.
-        detectors: names, tables with a ``name``, or detectors.
+        detectors: names, which stand for their defaults, tables with a ``name``, or detectors; `asked` returns those
+            of the run's own spec.
 
     Returns:
         A report for each, as ``score_detectors`` makes them; a name that comes again is numbered.
@@ -52,6 +55,24 @@ def needed_clean(run: Finished) -> tuple[Example, ...]:
             "server.clean.n_examples: a detector needs at least 2 clean examples of the server's own, this run has 0"
         )
     return run.clean
+
+
+def asked(run_folder: str | Path, names: Sequence[str], changes: Sequence[str] = ()) -> list[Component]:
+    """Returns the detectors of these names as tables: as a finished run's spec has them, otherwise with their defaults.
+
+    Args:
+        run_folder: the run.
+        names: those of the table; where the spec has one twice, the second is "dan#2".
+        changes: ``name.key=value`` for what shall be otherwise.
+
+    Raises:
+        UserError: there is no such run, or a change is for a detector that is not among ``names``.
+    """
+    tables, _ = read_run(run_folder)
+    own = numbered((one["name"], one) for one in tables.get("detectors", []))
+    return list(
+        changed({name: own.get(name, {"name": name}) for name in names}, changes, "detectors").values()
+    )
 
 
 def named(detectors: Sequence[Named]) -> dict[str, Detector]:

@@ -10,10 +10,10 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from hauberk.experiments.changes import changed
 from hauberk.experiments.components import build, normalise, numbered
 from hauberk.experiments.export import write_model
 from hauberk.experiments.finished import read_finished
-from hauberk.experiments.spec import assign
 from hauberk.experiments.tables import METRICS
 from hauberk.server.repairs import REPAIRS, Repair
 from hauberk.tasks.errors import UserError
@@ -54,8 +54,8 @@ def repair_run(
     for key, label in METRICS.items():
         if before[key] is not None:
             table.add_row(label, f"{before[key]:.3f}", f"{after[key]:.3f}")
-    changed = int((parameters != finished.parameters).sum())
-    table.add_row("changed parameters", "", f"{changed:,} of {len(parameters):,}")
+    n_changed = int((parameters != finished.parameters).sum())
+    table.add_row("changed parameters", "", f"{n_changed:,} of {len(parameters):,}")
     console.print(table, highlight=False)
     for name, report in reports.items():
         console.print(f"{name}: {', '.join(f'{k} {_short(v)}' for k, v in report.items())}", highlight=False)
@@ -71,15 +71,9 @@ def repairs_of(names: Sequence[str], changes: Sequence[str]) -> dict[str, Repair
     Raises:
         UserError: a name or a parameter is unknown or impossible.
     """
-    settings: dict[str, Any] = {name: {} for name in names}
-    for change in changes:
-        if change.partition(".")[0] not in settings:
-            raise UserError(
-                f"--set {change}: must begin with one of the repairs asked for, {', '.join(names)}"
-            )
-        assign(settings, change)
+    settings = changed({name: {"name": name} for name in names}, changes, "repairs")
     try:
-        components = [normalise({"name": name, **settings[name]}, REPAIRS) for name in names]
+        components = [normalise(settings[name], REPAIRS) for name in names]
     except ValueError as error:
         raise UserError("\n".join(f"repairs.{line}" for line in str(error).splitlines())) from None
     return numbered((component["name"], build(component, REPAIRS)) for component in components)

@@ -14,10 +14,12 @@ from safetensors.torch import load_file
 from hauberk.experiments import run
 from hauberk.experiments.cli import _main
 from hauberk.experiments.finished import read_finished, read_parameters
+from hauberk.experiments.guard import guard_run
 from hauberk.experiments.prepare import prepare
 from hauberk.experiments.side_effects import side_effects
 from hauberk.experiments.spec import load
 from hauberk.server import checkpoint
+from hauberk.server.detectors import DAN, ONION
 from hauberk.tasks.errors import UserError
 
 
@@ -143,6 +145,48 @@ def test_detect_prints_json_and_guard_judges_new_texts(hauberk, finished, tmp_pa
     verdicts = [json.loads(line) for line in out.splitlines()]
     assert [one["text"] for one in verdicts] == ["what a lovely day", "cf mn bb i hate mondays"]
     assert all(one["verdict"] in ("accepted", "rejected") for one in verdicts)
+
+
+@pytest.fixture
+def honest(defended, folder):
+    """The folder of such a run in which nobody lies, and whose detector is told what to protect."""
+    del defended["attack"], defended["federation"]["n_malicious"]
+    dan = [{"name": "dan", "protected": 1, "pooling": "max"}, {"name": "dan", "protected": 0}]
+    return run({**defended, "repairs": [], "detectors": dan}, out=folder / "honest").folder
+
+
+def test_a_guard_is_set_as_in_the_spec_of_its_run(hauberk, honest, tmp_path):
+    opened = read_finished(honest)
+    texts = [" ".join(example.text.split()) for example in opened.prepared.test]
+    (tmp_path / "texts.txt").write_text("\n".join(texts))
+
+    def guarded(*options):
+        code, out, errors = hauberk("guard", honest, "--input", tmp_path / "texts.txt", "--json", *options)
+        assert (code, errors) == (0, "")
+        return [json.loads(line) for line in out.splitlines()]
+
+    own, other = guarded(), guarded("--set", "dan.pooling=mean")
+    assert own == guard_run(honest, texts, DAN(protected=1, pooling="max"))
+    assert other == guard_run(honest, texts, DAN(protected=1, pooling="mean")) != own
+    assert guarded("--detector", "dan#2") == guard_run(honest, texts, DAN(protected=0)) != own
+    onion = ("--detector", "onion", "--set", "onion.protected=1", "--set", "onion.max_words=3")
+    assert guarded(*onion) == guard_run(honest, texts, ONION(protected=1, max_words=3))
+
+
+def test_detectors_of_a_run_without_an_attack_are_told_what_to_protect(hauberk, honest):
+    code, out, _ = hauberk("detect", honest, "--detector", "rap", "--set", "rap.protected=1", "--json")
+    assert code == 0
+    assert json.loads(out)["rap"]["protected"] == "1"
+    code, out, _ = hauberk("detect", honest, "--detector", "dan", "--json")
+    assert (code, json.loads(out)["dan"]["protected"]) == (0, "1")
+    for option, message in (
+        ("rap.protected=2", "class 2 does not exist"),
+        ("rap.wrod=mb", "detectors.wrod: unknown key; did you mean 'word'?"),
+        ("dan.protected=1", "must begin with one of the detectors asked for, rap"),
+    ):
+        code, _, errors = hauberk("detect", honest, "--detector", "rap", "--set", option)
+        assert (code, errors.count("\n")) == (2, 1)
+        assert message in errors
 
 
 def test_a_guard_before_a_model_that_diverged_is_refused_in_words(hauberk, bare, tmp_path):
