@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import torch
 
-from hauberk.strategies.base import Aggregator, Cohort
+from hauberk.strategies.base import Aggregation, Cohort
 from hauberk.strategies.chain import PreAggregator, chain
 from hauberk.strategies.columns import Updates
 
@@ -96,13 +96,17 @@ def _known(kind: type[Any], settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def _made(
     kind: type[Any], settings: Mapping[str, Any], before: tuple[PreAggregator, ...], convention: str
-) -> Aggregator:
-    rule: Aggregator = kind(**_known(kind, {**settings, "convention": convention}))
+) -> Callable[..., Aggregation]:
+    rule = kind(**_known(kind, {**settings, "convention": convention}))
     return chain(*before, rule) if before else rule
 
 
 def _believed(
-    updates: Updates, name: str, made: Callable[[str], Aggregator], convention: str, cohort: Cohort
+    updates: Updates,
+    name: str,
+    made: Callable[[str], Callable[..., Aggregation]],
+    convention: str,
+    cohort: Cohort,
 ) -> Believed:
     rng = torch.Generator(cohort.rng.device)
     rng.set_state(cohort.rng.get_state())

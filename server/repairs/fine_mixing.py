@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from hauberk.server.repairs.base import Context, Report
-from hauberk.server.repairs.search import Search, folded, smallest
+from hauberk.server.repairs.search import Search, check_folds, folded, smallest
 from hauberk.server.repairs.tuning import TuningRepair, true_class_on
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.examples import Example
@@ -62,6 +62,11 @@ class FineMixing(TuningRepair):
             raise UserError(f"doubt: must be at least 0, got {self.doubt!r}")
         if self.folds < 2:
             raise UserError(f"folds: must be at least 2, got {self.folds!r}")
+
+    def check(self, context: Context) -> None:
+        """Refuses to search with fewer clean examples than folds."""
+        if self.keep == "search":
+            check_folds(len(context.clean), self.folds)
 
     def __call__(self, parameters: Tensor, context: Context) -> tuple[Tensor, Report]:
         """Returns the mixed and tuned parameters [n_params], the share kept, and what the search saw."""

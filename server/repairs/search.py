@@ -61,9 +61,14 @@ def folded(examples: Sequence[Example], n_folds: int, rng: torch.Generator) -> l
     Raises:
         UserError: if there are fewer examples than folds.
     """
-    if len(examples) < n_folds:
-        raise UserError(
-            f"fine_mixing: a search with {n_folds} folds needs at least {n_folds} clean examples, got {len(examples)}"
-        )
+    check_folds(len(examples), n_folds)
     order = torch.randperm(len(examples), generator=rng).tolist()
     return [[examples[i] for i in order[start::n_folds]] for start in range(n_folds)]
+
+
+def check_folds(n_examples: int, n_folds: int) -> None:
+    """Raises UserError unless there is an example for every fold."""
+    if n_examples < n_folds:
+        raise UserError(
+            f"fine_mixing: a search with {n_folds} folds needs at least {n_folds} clean examples, got {n_examples}"
+        )

@@ -341,6 +341,13 @@ def test_e_pur_refuses_such_a_model_before_the_first_round(tables):
         prepared.check()
 
 
+def test_a_search_with_more_folds_than_examples_is_refused_before_the_first_round(tables):
+    tables["server"] = {"clean": {"n_examples": 3}}
+    tables["repairs"] = ["fine_mixing"]
+    with pytest.raises(UserError, match="4 folds needs at least 4 clean examples, got 3"):
+        prepare(parse(tables)).check()
+
+
 def test_every_mistake_in_a_list_is_said_with_its_repair(tables):
     wrong = [{"name": "fine_mixing", "keep": 2.0}, {"name": "mixout", "p": 1.0}, "fine_tunning"]
     with pytest.raises(SpecError) as error:
