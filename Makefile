@@ -13,7 +13,7 @@ demo: .venv/offline  ## ten clients, one liar: FedAvg lets the backdoor in, Dim-
 	@$(BIN)/hauberk compare $(DEMO)/fedavg $(DEMO)/dim_krum --plot $(DEMO)/comparison.png
 
 test: .venv/dev  ## run the whole default test suite
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
 
 oracles: .venv/dev  ## compare our rules with independent implementations, which no part of the product needs
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps byzfl==0.0.11 geom-median==0.1.0

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import tomli_w
 
+pytestmark = pytest.mark.xdist_group("processes")  # one at a time: each starts several of its own
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
 HAUBERK = "from hauberk.experiments.cli import main; main()"
 INSTALL = "import sys; from setuptools import build_meta; print(build_meta.build_wheel(sys.argv[1]))"

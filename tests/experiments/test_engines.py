@@ -15,6 +15,8 @@ import tomli_w
 
 from hauberk.experiments import run
 
+pytestmark = pytest.mark.xdist_group("processes")  # one at a time: each starts several of its own
+
 HAUBERK = [sys.executable, "-c", "from hauberk.experiments.cli import main; main()"]
 
 

@@ -16,6 +16,8 @@ from hauberk.attacks import Attack, Tamper
 from hauberk.experiments import run
 from hauberk.server.rounds import RoundFailed
 
+pytestmark = pytest.mark.xdist_group("processes")  # one at a time: each starts several of its own
+
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the workers cannot import a test
 
 
