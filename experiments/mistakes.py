@@ -1,0 +1,47 @@
+"""The mistakes of a spec, in the words of its user."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from hauberk.tasks.errors import UserError, nearest
+
+
+class SpecError(UserError):
+    """A spec with mistakes; ``str`` gives one line for each."""
+
+
+def lines_of(error: ValidationError, model: type[BaseModel]) -> list[str]:
+    """Returns a line for each mistake that the validation of ``model`` found: the key, the rule, and what was got."""
+    lines = []
+    for item in error.errors():
+        path = [str(part) for part in item["loc"] if not str(part).startswith("function-")]
+        for message in _explain(item, path, model).split("\n"):
+            joint = "." if re.match(r"[\w.]+: ", message) else ": "  # a component names its own keys
+            lines.append(".".join(path) + joint + message if path else message)
+    return lines
+
+
+def _explain(item: Any, path: Sequence[str], model: type[BaseModel]) -> str:
+    if item["type"] == "extra_forbidden":
+        return f"unknown key; {nearest(path[-1], _keys_at(path[:-1], model))}"
+    if item["type"] == "missing":
+        return "required, but missing"
+    message = item["msg"].removeprefix("Value error, ")
+    if item["type"] == "value_error":
+        return message
+    return f"{message[0].lower()}{message[1:]}, got {item['input']!r}"
+
+
+def _keys_at(path: Sequence[str], model: type[BaseModel]) -> list[str]:
+    """Returns the keys of the section at ``path`` below ``model``."""
+    for key in path:
+        kind: Any = model.model_fields[key].annotation
+        model = next(
+            one for one in (kind, *get_args(kind)) if isinstance(one, type) and issubclass(one, BaseModel)
+        )
+    return list(model.model_fields)
