@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
 from flwr.serverapp import Grid
 from flwr.serverapp.exception import AggregationError
 from flwr.serverapp.strategy import Strategy
@@ -23,10 +23,17 @@ from flwr.serverapp.strategy.strategy_utils import sample_nodes
 from torch import Tensor
 
 from hauberk.strategies.base import Aggregator, Cohort, State, TooFewClientsError, check, needs_of
-from hauberk.strategies.guard import Guard, brief
-from hauberk.strategies.layout import Layout, layout_of
-from hauberk.strategies.reported import mean_metrics
-from hauberk.strategies.rows import Collected, Reply, Rows
+from hauberk.strategies.flower_records import (
+    Sent,
+    error_of,
+    flat,
+    mean_record,
+    n_examples_of,
+    reply_of,
+    unpacked,
+)
+from hauberk.strategies.guard import Guard
+from hauberk.strategies.rows import Collected, Rows
 
 logger = logging.getLogger("flwr")
 
@@ -48,17 +55,6 @@ class RoundReport:
     weight: tuple[float, ...] | None
     refused: dict[int, str]
     report: dict[str, float]
-
-
-@dataclass(frozen=True, eq=False)
-class _Sent:
-    """What a round's clients were sent."""
-
-    arrays: ArrayRecord
-    values: dict[str, np.ndarray]
-    layout: Layout
-    parameters: Tensor
-    asked: tuple[int, ...]
 
 
 class RobustStrategy(Strategy):
@@ -122,11 +118,11 @@ class RobustStrategy(Strategy):
         self.weighted_by_key = weighted_by_key
         self.arrayrecord_key = arrayrecord_key
         self.configrecord_key = configrecord_key
-        self.train_metrics_aggr_fn = train_metrics_aggr_fn or _mean
-        self.evaluate_metrics_aggr_fn = evaluate_metrics_aggr_fn or _mean
+        self.train_metrics_aggr_fn = train_metrics_aggr_fn or mean_record
+        self.evaluate_metrics_aggr_fn = evaluate_metrics_aggr_fn or mean_record
         self.state: State | None = None
         self.history: dict[int, RoundReport] = {}
-        self._sent: _Sent | None = None
+        self._sent: Sent | None = None
 
     def summary(self) -> None:
         """Logs the rule and how nodes are sampled."""
@@ -143,9 +139,7 @@ class RobustStrategy(Strategy):
     ) -> Iterable[Message]:
         """Samples the nodes that train and returns a message for each; remembers what they are sent."""
         nodes = self._sample(grid, self.fraction_train, self.min_train_nodes)
-        values = {name: array.numpy() for name, array in arrays.items()}
-        layout = layout_of(values)
-        self._sent = _Sent(arrays, values, layout, _flat(values, layout), tuple(nodes))
+        self._sent = Sent.to(nodes, arrays)
         return self._messages(server_round, arrays, config, nodes, MessageType.TRAIN)
 
     def aggregate_train(
@@ -167,7 +161,7 @@ class RobustStrategy(Strategy):
         rows = Rows(sent.asked, sent.layout, sent.parameters, self.guard)
         contents: dict[int, RecordDict] = {}
         for message in replies:
-            rows.add(self._reply(message, sent.layout))
+            rows.add(reply_of(message, sent.layout, self.guard, self.weighted_by_key))
             if message.has_content():
                 contents.setdefault(message.metadata.src_node_id, message.content)
         collected = rows.close()
@@ -175,7 +169,7 @@ class RobustStrategy(Strategy):
         update = self._aggregate(server_round, collected, sent)
         believed = [contents[node] for node in collected.client_ids]
         metrics = self.train_metrics_aggr_fn(believed, self.weighted_by_key)
-        return _moved(sent, update), metrics
+        return sent.moved(update), metrics
 
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -188,7 +182,9 @@ class RobustStrategy(Strategy):
         """Returns the clients' mean metrics, or None if no usable reply has any."""
         contents: list[RecordDict] = []
         for message in replies:
-            reason = _error(message) or self.guard.examples(self._n_examples(message.content))
+            reason = error_of(message) or self.guard.examples(
+                n_examples_of(message.content, self.weighted_by_key)
+            )
             if reason is None:
                 contents.append(message.content)
             else:
@@ -210,31 +206,6 @@ class RobustStrategy(Strategy):
         record = RecordDict({self.arrayrecord_key: arrays, self.configrecord_key: config})
         return [Message(content=record, message_type=kind, dst_node_id=node) for node in nodes]
 
-    def _reply(self, message: Message, layout: Layout) -> Reply:
-        node = message.metadata.src_node_id
-        error = _error(message)
-        if error is not None:
-            return Reply(node, None, error=error)
-        records = message.content.array_records
-        if len(records) != 1:
-            return Reply(node, None, error=f"the reply holds {len(records)} array records, expected 1")
-        record = next(iter(records.values()))
-        # Before anything is unpacked: how much may it cost?
-        error = self.guard.oversized(sum(len(array.data) for array in record.values()), layout)
-        if error is not None:
-            return Reply(node, None, error=error)
-        try:
-            arrays = {name: array.numpy() for name, array in record.items()}
-        except Exception as unreadable:  # whatever bytes a liar sends: refused, never a crash
-            return Reply(node, None, error=f"unreadable tensors: {unreadable}")
-        return Reply(node, arrays, self._n_examples(message.content))
-
-    def _n_examples(self, content: RecordDict) -> Any:
-        """Returns the client's claim, whatever it is; 1 if it makes none."""
-        claims = [record[self.weighted_by_key] for record in content.metric_records.values()
-                  if self.weighted_by_key in record]  # fmt: skip
-        return claims[0] if claims else 1
-
     def _check(self, server_round: int, collected: Collected) -> None:
         for node, reason in collected.refused.items():
             logger.warning("round %d: node %d refused: %s", server_round, node, reason)
@@ -246,7 +217,7 @@ class RobustStrategy(Strategy):
                 f"Round {server_round} cannot be aggregated: {few} Refused: {refused}."
             ) from few
 
-    def _aggregate(self, server_round: int, collected: Collected, sent: _Sent) -> Tensor:
+    def _aggregate(self, server_round: int, collected: Collected, sent: Sent) -> Tensor:
         entropy = np.random.SeedSequence(self.seed, spawn_key=(server_round,)).generate_state(1, np.uint64)
         cohort = Cohort(
             client_ids=collected.client_ids,
@@ -266,37 +237,19 @@ class RobustStrategy(Strategy):
         )
         return result.update
 
-    def _root_update(self, server_round: int, sent: _Sent) -> Tensor | None:
+    def _root_update(self, server_round: int, sent: Sent) -> Tensor | None:
         if self.root_update is None:
             return None
         trained = self.root_update(server_round, sent.arrays)
         if isinstance(trained, Tensor):
             return trained.detach().float()
         if isinstance(trained, ArrayRecord):
-            trained = {name: array.numpy() for name, array in trained.items()}
+            trained = unpacked(trained)
         values = {name: np.asarray(value) for name, value in trained.items()}
         reason = self.guard.structure(values, 1, None, sent.layout)
         if reason is not None:
             raise ValueError(f"What root_update returned for round {server_round} cannot be used: {reason}.")
-        return (_flat(values, sent.layout) - sent.parameters).float()
-
-
-def _mean(contents: list[RecordDict], weighted_by_key: str) -> MetricRecord:
-    """Returns the clients' mean metrics, without the key that weighs them, as Flower's own does."""
-    reports: list[dict[str, Any]] = [
-        {name: value for record in content.metric_records.values() for name, value in record.items()}
-        for content in contents
-    ]
-    claims = [float(report.pop(weighted_by_key, 1)) for report in reports]
-    return MetricRecord(mean_metrics(reports, claims))
-
-
-def _error(message: Message) -> str | None:
-    """Returns the last line of an error reply, where a traceback names the exception, or None."""
-    if not message.has_error():
-        return None
-    lines = (message.error.reason or "").strip().splitlines()
-    return brief(lines[-1]) if lines else f"error code {message.error.code}"
+        return (flat(values, sent.layout) - sent.parameters).float()
 
 
 def _fewest(aggregator: Aggregator) -> int:
@@ -310,21 +263,3 @@ def _fewest(aggregator: Aggregator) -> int:
         else:
             return n_clients
     raise AssertionError("count() never ends")
-
-
-def _flat(values: Mapping[str, np.ndarray], layout: Layout) -> Tensor:
-    """Returns the tensors of ``layout`` as one vector, shape [n_params]; float64 if one of them is."""
-    double = any(slot.dtype == "float64" for slot in layout)
-    vector = np.empty(layout.n_params, dtype=np.float64 if double else np.float32)
-    for slot in layout:
-        vector[slot.slice] = values[slot.name].reshape(-1)
-    return torch.from_numpy(vector)
-
-
-def _moved(sent: _Sent, update: Tensor) -> ArrayRecord:
-    """Returns the arrays that were sent plus ``update``, each in its own dtype; integer buffers as sent."""
-    vector = (sent.parameters + update).numpy()
-    arrays = dict(sent.arrays)
-    for slot in sent.layout:
-        arrays[slot.name] = Array(vector[slot.slice].reshape(slot.shape).astype(slot.dtype))
-    return ArrayRecord(arrays)
