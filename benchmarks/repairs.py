@@ -67,6 +67,11 @@ def line(label: str, found: list[dict[str, Any]], note: str = "") -> str:
     return f"| {label} | {' | '.join(cells)} | {note} |"
 
 
+def each(keep: float, found: dict[str, Any]) -> str:
+    """Returns what one search chose, and what came of it."""
+    return f"kept {keep:.2f}: {found['accuracy']:.3f} / {found['attack_success_rate']:.3f}"
+
+
 def draw_curve(run: Finished, n_cleans: list[int], path: Path) -> None:
     """Prints and draws accuracy and attack success over the share of weights that fine-mixing keeps."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -119,7 +124,7 @@ def main() -> None:
                 drawn = with_clean(run, repeat * n_clean)
                 parameters, reports = drawn.repaired(steps_of(text), n_clean=n_clean, seed=repeat)
                 found.append(run.metrics(parameters))
-                notes += [f"keep {r['keep']:.2f}" for r in reports.values() if "search" in r]
+                notes += [each(r["keep"], found[-1]) for r in reports.values() if "search" in r]
             seconds = (time.perf_counter() - started) / given.repeats
             print(line(f"{text} | {n_clean}", found, ", ".join([*notes, f"{seconds:.0f} s"])), flush=True)
 
