@@ -9,7 +9,7 @@ search (``search``) are reconstructed.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import floor
 from typing import Literal
 
@@ -43,6 +43,9 @@ class FineMixing(TuningRepair):
             one-standard-error rule of Breiman et al., "Classification and Regression Trees", 1984).
         folds: of the search: every clean example is judged once, by a model tuned on the other folds; the final
             model is tuned on all of them.
+        trial_steps: of the search: ``max_steps`` of the models that are judged. Their accuracy is soon there; what
+            longer tuning goes on to take away is the backdoor (measured on a validation split), which is why the
+            final model is tuned for longer than those of other repairs.
     """
 
     keep: float | Literal["search"] = "search"
@@ -50,6 +53,9 @@ class FineMixing(TuningRepair):
     tolerance: float = 0.04
     doubt: float = 0.5
     folds: int = 4
+    trial_steps: int = 80
+    epochs: int = 60
+    max_steps: int = 240
 
     def __post_init__(self) -> None:
         """Refuses shares that are none."""
@@ -60,8 +66,9 @@ class FineMixing(TuningRepair):
             raise UserError(f"tolerance: must lie in [0, 1], got {self.tolerance!r}")
         if not self.doubt >= 0:
             raise UserError(f"doubt: must be at least 0, got {self.doubt!r}")
-        if self.folds < 2:
-            raise UserError(f"folds: must be at least 2, got {self.folds!r}")
+        for key, least in (("folds", 2), ("trial_steps", 1)):
+            if getattr(self, key) < least:
+                raise UserError(f"{key}: must be at least {least}, got {getattr(self, key)!r}")
 
     def check(self, context: Context) -> None:
         """Refuses to search with fewer clean examples than folds."""
@@ -101,10 +108,10 @@ class FineMixing(TuningRepair):
 
     def _judged(self, mixed: Tensor, context: Context, folds: Sequence[Sequence[Example]]) -> Tensor:
         """Returns each clean example's probability of its class by a model not tuned on it, float64 [n]."""
-        answers = []
+        answers, trial = [], replace(self, max_steps=self.trial_steps)
         for number, fold in enumerate(folds):
             others = [example for other, part in enumerate(folds) if other != number for example in part]
-            answers.append(true_class_on(self.tuned(mixed, context, others), context, fold))
+            answers.append(true_class_on(trial.tuned(mixed, context, others), context, fold))
         return torch.cat(answers)
 
 
