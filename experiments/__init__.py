@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hauberk.experiments.runner import Result, run
+    from hauberk.experiments.conclude import Result
+    from hauberk.experiments.runner import run
     from hauberk.experiments.spec import Spec
 
 __all__ = ["Result", "Spec", "run"]

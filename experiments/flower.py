@@ -17,10 +17,11 @@ from rich.console import Console
 
 from hauberk.clients import app as clients
 from hauberk.clients.client import Worker
+from hauberk.experiments.conclude import conclude
 from hauberk.experiments.flat import flat_spec, unflatten
 from hauberk.experiments.folder import RunFolder
 from hauberk.experiments.prepare import Prepared, prepare
-from hauberk.experiments.runner import Recorder, conclude
+from hauberk.experiments.runner import Recorder
 from hauberk.experiments.screen import Terminal
 from hauberk.experiments.spec import Spec, parse
 from hauberk.experiments.tables import show_summary

@@ -4,41 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import platform
 import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from hauberk.attacks import Attack
 from hauberk.clients.client import ClientReply
 from hauberk.experiments import spec as specs
-from hauberk.experiments.detect import scored
-from hauberk.experiments.finished import Finished
+from hauberk.experiments.conclude import Result, conclude
 from hauberk.experiments.folder import RunFolder, line_of
-from hauberk.experiments.plots import draw_curves
-from hauberk.experiments.prepare import Prepared, prepare
+from hauberk.experiments.prepare import prepare
 from hauberk.experiments.screen import Quiet, Screen
 from hauberk.experiments.spec import Spec
-from hauberk.experiments.stealth import stealth_of
-from hauberk.server import checkpoint
 from hauberk.server.kept import keep
 from hauberk.server.rounds import Record, RoundFailed
-from hauberk.server.state import ServerState, model_sha256
-from hauberk.tasks.parameters import load_state
-
-
-@dataclass(frozen=True)
-class Result:
-    """A finished run: where it is and its summary."""
-
-    folder: Path
-    summary: dict[str, Any]
+from hauberk.server.state import ServerState
 
 
 def run(
@@ -86,70 +71,6 @@ def run(
             folder.record({"round": recorder.round + 1, "failed": str(error), "refused": error.refused})
             raise
         return conclude(prepared, last, folder, screen)
-
-
-def conclude(prepared: Prepared, last: ServerState, folder: RunFolder, screen: Screen) -> Result:
-    """Repairs the last model, looks at its inputs and writes the summary: from here on the run is finished."""
-    summary = summarise(prepared, last, folder)
-    final = last
-    if prepared.server.repairs.at_end:
-        screen.concluding(f"repairs: {', '.join(prepared.server.repairs.steps)}")
-        final, changes = repaired(prepared, last, summary)
-        summary |= changes
-        checkpoint.save(folder.path / checkpoint.REPAIRED, final, folder.spec_hash)
-    screen.concluding("the final model")
-    run = Finished(prepared, final.parameters, final.round)
-    summary["stealth"] = stealth_of(run)
-    if prepared.spec.detectors:
-        summary["detectors"] = scored(run, prepared.spec.build_detectors())
-    draw_curves(
-        folder.path / "curves.png", folder.rounds(), f"{prepared.spec.name}: {prepared.spec.aggregator.name}"
-    )
-    folder.finish(summary)
-    return Result(folder.path, summary)
-
-
-def summarise(prepared: Prepared, last: ServerState, folder: RunFolder) -> dict[str, Any]:
-    """Returns what ``summary.json`` holds."""
-    spec, rounds = prepared.spec, folder.rounds()
-    names = ("accuracy", "macro_f1", "attack_success_rate", "attack_success_floor")
-    return {
-        "name": spec.name,
-        "spec_hash": folder.spec_hash,
-        "engine": spec.engine.name,
-        "aggregator": spec.aggregator.name,
-        "rounds": last.round,
-        "model_sha256": model_sha256(last.parameters, prepared.server.layout),
-        "final": {name: rounds[-1][name] for name in names},
-        "knowledge": prepared.server.attack.knowledge if prepared.server.attack else None,
-        "labels": list(prepared.labels),
-        "refused": sum(len(line["refused"]) for line in rounds),
-        "warnings": prepared.warnings,
-        "seconds": round(sum(line["wall"] for line in rounds), 2),
-        "versions": versions(),
-    }
-
-
-def repaired(
-    prepared: Prepared, last: ServerState, summary: Mapping[str, Any]
-) -> tuple[ServerState, dict[str, Any]]:
-    """Returns the state after the repairs that run at the end, and what they change in the summary."""
-    server = prepared.server
-    parameters, reports = server.repairs.finally_(last.parameters, last.round)
-    load_state(server.model, parameters)
-    changes = {
-        "model_sha256": model_sha256(parameters, server.layout),
-        "final": server.evaluate(server.model),
-        "repairs": reports,
-        "before_repairs": {key: summary[key] for key in ("model_sha256", "final")},
-    }
-    return replace(last, parameters=parameters), changes
-
-
-def versions() -> dict[str, str]:
-    """Returns the versions that a result depends on."""
-    packages = ("hauberk", "torch", "flwr", "ray", "transformers", "numpy")
-    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
 
 
 class Recorder:
