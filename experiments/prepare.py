@@ -8,24 +8,22 @@ from typing import Any
 import torch
 
 from hauberk.attacks import Attack
-from hauberk.attacks.knowledge import OWN_DATA
 from hauberk.clients.client import Worker
+from hauberk.experiments import warnings
 from hauberk.experiments.spec import Spec
 from hauberk.server.detectors import View
 from hauberk.server.detectors.fitting import check_detector
 from hauberk.server.evaluation import prepare_evaluation
 from hauberk.server.repairs import Context
 from hauberk.server.repairs.apply import Repairs
-from hauberk.server.server import Server, attackers, sample
+from hauberk.server.server import Server
 from hauberk.server.state import ServerState
 from hauberk.strategies.rows import layout_of
 from hauberk.tasks.errors import UserError
-from hauberk.tasks.examples import Example, Splits
-from hauberk.tasks.models.base import TextModel
+from hauberk.tasks.examples import Example
 from hauberk.tasks.parameters import flatten, state_of
 from hauberk.tasks.partitions import partition
 from hauberk.tasks.seeds import generator
-from hauberk.tasks.text_classification import TextClassification
 
 
 @dataclass(frozen=True)
@@ -105,9 +103,9 @@ def prepare(spec: Spec, *, aggregator: Any = None, attack: Attack | None = None)
     encoded = task.encode(train)
     partitions = partition(encoded.labels, spec.federation.n_clients, spec.build_partition(), spec.seed)
     model = task.build(len(splits.labels), spec.seed).to(device)
-    warnings = _warnings(spec, attack, splits, task, model)
+    lines = warnings.of_attack(spec, attack, splits, task, model)
     if wanted and not attack:
-        warnings.append("there is an attack, but federation.n_malicious = 0: nobody lies")
+        lines.append("there is an attack, but federation.n_malicious = 0: nobody lies")
     start = ServerState(0, flatten(state_of(model)).cpu())
     layout = layout_of(state_of(model))
     context = Context(
@@ -129,48 +127,16 @@ def prepare(spec: Spec, *, aggregator: Any = None, attack: Attack | None = None)
         repairs=Repairs(context=context, seed=spec.seed, steps=spec.build_repairs()),
         keep_rounds=frozenset(spec.server.keep_updates),
     )
-    warnings += [*_when_asked(server, spec.federation.rounds), *server.evaluate.warnings(task.max_length)]
+    lines += [
+        *warnings.of_schedule(server, spec.federation.rounds),
+        *server.evaluate.warnings(task.max_length),
+    ]
     worker = {
         "task": task, "seed": spec.seed, "n_classes": len(splits.labels), "examples": train,
         "encoded": encoded, "partitions": partitions, "attack": attack,
         "n_malicious": server.n_malicious, "threads": spec.engine.threads_per_client, "device": device,
     }  # fmt: skip
-    return Prepared(spec, server, start, splits.labels, tuple(splits.test), worker, warnings)
-
-
-def _warnings(
-    spec: Spec, attack: Attack | None, splits: Splits, task: TextClassification, model: TextModel
-) -> list[str]:
-    if attack is None:
-        return []
-    federation = spec.federation
-    expected = round(federation.n_malicious * federation.cohort_size / federation.n_clients)
-    return attack.check(
-        splits.labels,
-        task.model.tokenizer(),
-        model,
-        n_clients=federation.cohort_size,
-        n_malicious=max(1, expected),
-        rounds=federation.rounds,
-    )
-
-
-def _when_asked(server: Server, rounds: int) -> list[str]:
-    """Returns a warning where attackers are asked in no round in which they act, or where none but they are asked."""
-    numbered = ((attackers(server, number), sample(server, number)) for number in range(1, rounds + 1))
-    acting = [(set(lying), set(asked)) for lying, asked in numbered if lying]
-    numbers = f"n_malicious={server.n_malicious} and {server.cohort_size} of {server.n_clients} clients asked"
-    if acting and all(lying.isdisjoint(asked) for lying, asked in acting):
-        return [
-            f"attack.schedule: no attacker is asked in a round in which it acts, with {numbers} a round: nobody attacks"
-        ]
-    forge, alone = server.attack and server.attack.forge, sum(asked <= lying for lying, asked in acting)
-    if forge is None or forge.knowledge == OWN_DATA or not alone:
-        return []
-    return [
-        f"attack.forge: {type(forge).__name__} needs benign updates, and {alone} of {rounds} rounds ask attackers "
-        f"alone, with {numbers} a round: there they send what they trained"
-    ]
+    return Prepared(spec, server, start, splits.labels, tuple(splits.test), worker, lines)
 
 
 def draw_clean(train: list[Example], n_examples: int, seed: int) -> tuple[list[Example], list[Example]]:
