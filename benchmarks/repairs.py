@@ -67,10 +67,10 @@ def line(label: str, found: list[dict[str, Any]], note: str = "") -> str:
     return f"| {label} | {' | '.join(cells)} | {note} |"
 
 
-def each(found: dict[str, Any], reports: dict[str, Any]) -> list[str]:
+def each(found: dict[str, Any], reports: dict[str, Any]) -> str:
     """Returns what came of one repeat, and the share that a search kept."""
     kept = "".join(f" (kept {report['keep']:.2f})" for report in reports.values() if "search" in report)
-    return [f"{found['accuracy']:.3f} / {found['attack_success_rate']:.3f}{kept}"]
+    return f"{found['accuracy']:.3f} / {found['attack_success_rate']:.3f}{kept}"
 
 
 def draw_curve(run: Finished, n_cleans: list[int], path: Path) -> None:
@@ -125,7 +125,7 @@ def main() -> None:
                 drawn = with_clean(run, repeat * n_clean)
                 parameters, reports = drawn.repaired(steps_of(text), n_clean=n_clean, seed=repeat)
                 found.append(run.metrics(parameters))
-                notes += each(found[-1], reports) if given.repeats > 1 else []
+                notes.append(each(found[-1], reports))
             seconds = (time.perf_counter() - started) / given.repeats
             print(line(f"{text} | {n_clean}", found, ", ".join([*notes, f"{seconds:.0f} s"])), flush=True)
 
