@@ -83,7 +83,7 @@ class FineMixing(TuningRepair):
             return self.tuned(mixed, context, context.clean), {"keep": self.keep}
         keep, search = self._search(parameters, context, order)
         mixed = mix(parameters, context.reference, order, keep)
-        report = {"keep": keep, "search": dict(sorted(search.curve.items())), "error": search.error}
+        report = {"keep": keep, "search": dict(sorted(search.curve.items())), "standard_error": search.error}
         return self.tuned(mixed, context, context.clean), report
 
     def _order(self, parameters: Tensor, context: Context) -> Tensor:

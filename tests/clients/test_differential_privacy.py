@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-pytest.importorskip("opacus")
+pytest.importorskip("opacus", reason="opacus is not installed: pip install 'hauberk[privacy]'")
 
 from hauberk.clients import Training, train
 from hauberk.clients.optimizers import SGD

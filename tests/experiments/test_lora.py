@@ -60,7 +60,7 @@ def test_a_mistake_inside_is_named(adapted, lora, message):
 
 
 def test_only_the_adapters_and_the_head_travel_and_the_model_is_exported_whole(adapted, tmp_path):
-    pytest.importorskip("peft")
+    pytest.importorskip("peft", reason="peft is not installed: pip install 'hauberk[lora]'")
     result = run(adapted, out=tmp_path / "run")
     model = load_model(tmp_path / "run")[-1]
     learned = state_of(model)
@@ -75,7 +75,7 @@ def test_only_the_adapters_and_the_head_travel_and_the_model_is_exported_whole(a
 
 
 def test_an_attack_on_frozen_word_vectors_is_refused(adapted, tmp_path):
-    pytest.importorskip("peft")
+    pytest.importorskip("peft", reason="peft is not installed: pip install 'hauberk[lora]'")
     adapted["federation"]["n_malicious"] = 1
     adapted["attack"] = {"poison": {"name": "bad_word", "target": 1}, "tamper": "embedding_poisoning"}
     with pytest.raises(UserError, match="needs word vectors that are trained, got frozen ones"):

@@ -125,7 +125,7 @@ def test_an_attack_without_parts_is_refused(tables):
 
 
 def test_a_tamper_does_not_keep_a_plugin_that_replaces_its_batches(tables):
-    pytest.importorskip("opacus")
+    pytest.importorskip("opacus", reason="opacus is not installed: pip install 'hauberk[privacy]'")
     tables["training"] = {"plugins": ["differential_privacy"]}
     tables["attack"]["keep_plugins"] = True
     parse(tables)

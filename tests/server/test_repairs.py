@@ -333,7 +333,7 @@ def test_without_a_word_table_that_travels_e_pur_refuses(trained):
 
 
 def test_e_pur_refuses_such_a_model_before_the_first_round(tables):
-    pytest.importorskip("peft")
+    pytest.importorskip("peft", reason="peft is not installed: pip install 'hauberk[lora]'")
     tables["task"]["model"] = {"name": "pretrained", "path": "embedded:minilm-l6", "lora": {"rank": 2}}
     tables["repairs"] = ["e_pur"]
     prepared = prepare(parse(tables))

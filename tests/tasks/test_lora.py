@@ -53,7 +53,7 @@ class TestAdapted:
 
     @pytest.fixture(autouse=True)
     def _extra(self):
-        pytest.importorskip("peft")
+        pytest.importorskip("peft", reason="peft is not installed: pip install 'hauberk[lora]'")
 
     @pytest.fixture
     def model(self, folder):
