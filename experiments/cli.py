@@ -25,6 +25,8 @@ DetectorChanges = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME.key=value", help="change one value of a detector: dan.protected=1"),
 ]
+INTERRUPTED = 130  # the exit code of what Ctrl-C ended
+
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="the folder of a finished run")]
 
 
@@ -189,15 +191,16 @@ def main() -> None:
 def _main(arguments: list[str] | None = None) -> int:
     errors = Console(stderr=True)
     try:
-        app(args=arguments, standalone_mode=False)
+        code = app(args=arguments, standalone_mode=False)
     except Exception as error:
         code, text = _explain(error)
         errors.print(f"[red]hauberk:[/] {escape(text)}", highlight=False, soft_wrap=True)
         return code
     except KeyboardInterrupt:
+        code = INTERRUPTED
+    if code == INTERRUPTED:  # which newer versions of typer return, and older ones let through
         errors.print("hauberk: interrupted", highlight=False)
-        return 130
-    return 0
+    return code or 0
 
 
 def _explain(error: Exception) -> tuple[int, str]:
@@ -209,7 +212,7 @@ def _explain(error: Exception) -> tuple[int, str]:
     if isinstance(error, click.ClickException):
         return 2, error.format_message()
     if isinstance(error, click.Abort):
-        return 130, "interrupted"
+        return INTERRUPTED, "interrupted"
     return _explain_run(error)
 
 
@@ -223,5 +226,5 @@ def _explain_run(error: Exception) -> tuple[int, str]:
     if isinstance(error, RoundFailed):
         return 3, str(error)
     if isinstance(error, Stopped):
-        return 130, "stopped; --resume goes on from the last checkpoint"
+        return INTERRUPTED, "stopped; --resume goes on from the last checkpoint"
     raise error

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -20,6 +19,7 @@ from hauberk.experiments.conclude import Result, conclude
 from hauberk.experiments.folder import RunFolder, line_of
 from hauberk.experiments.prepare import prepare
 from hauberk.experiments.screen import Quiet, Screen
+from hauberk.experiments.signals import interruptible, stoppable
 from hauberk.experiments.spec import Spec
 from hauberk.server.kept import keep
 from hauberk.server.rounds import Record, RoundFailed
@@ -58,7 +58,7 @@ def run(
     state = folder.look(spec, resume=resume)
     played = state.round if state else 0
     screen.begin(spec, folder.path, played)
-    with _stoppable() as stop, _engine(spec, stop) as engine:
+    with stoppable() as stop, _engine(spec, stop) as engine:
         prepared = prepare(spec, aggregator=aggregator, attack=attack)
         prepared.check()
         prepared = replace(prepared, server=replace(prepared.server, keep=partial(keep, folder.path)))
@@ -70,7 +70,8 @@ def run(
         except RoundFailed as error:
             folder.record({"round": recorder.round + 1, "failed": str(error), "refused": error.refused})
             raise
-        return conclude(prepared, last, folder, screen)
+        with interruptible(stop):
+            return conclude(prepared, last, folder, screen)
 
 
 class Recorder:
@@ -128,23 +129,3 @@ def _engine(spec: Spec, stop: threading.Event) -> Iterator[Any]:
 
     with ray_session(spec, stop) as engine:
         yield engine
-
-
-@contextlib.contextmanager
-def _stoppable() -> Iterator[threading.Event]:
-    """Yields an event that the first Ctrl-C or SIGTERM sets; the second Ctrl-C interrupts at once."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-
-    def ask(_signal: int, _frame: Any) -> None:
-        stop.set()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -223,3 +223,12 @@ def test_theory_shows_and_draws_the_detection_errors(hauberk, finished, spec_fil
     code, _, errors = hauberk("theory", tmp_path / "clean")
     assert code == 2
     assert "nobody lied" in errors
+
+
+def test_an_interrupted_command_says_so_and_fails(hauberk, finished, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hauberk.experiments.repair.repair_run", interrupted)
+    code, _, errors = hauberk("repair", finished, "--repair", "fine_tuning")
+    assert (code, errors.strip()) == (130, "hauberk: interrupted")

@@ -18,6 +18,7 @@ from hauberk.experiments import run
 pytestmark = pytest.mark.xdist_group("processes")  # one at a time: each starts several of its own
 
 HAUBERK = [sys.executable, "-c", "from hauberk.experiments.cli import main; main()"]
+FOR_EVER = {"epochs": 10**6, "max_steps": 10**6}
 
 
 @pytest.fixture
@@ -81,6 +82,23 @@ def test_ctrl_c_stops_in_five_seconds_and_leaves_a_resumable_run(tables, tmp_pat
     state = max(json.loads(path.read_text())["round"] for path in (out / "checkpoint").glob("*.json"))
     tables["federation"]["rounds"] = 500
     assert len((out / "rounds.jsonl").read_text().splitlines()) == state
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_of_the_last_repairs_ends_them_at_once_and_keeps_the_rounds(tables, tmp_path, number):
+    tables |= {"server": {"clean": {"n_examples": 20}}, "repairs": [{"name": "fine_tuning", **FOR_EVER}]}
+    out, spec = tmp_path / "stopped", tmp_path / "spec.toml"
+    spec.write_text(tomli_w.dumps(tables))
+    command = [*HAUBERK, "run", str(spec), "--out", str(out), "--quiet"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    wait_for(out / "checkpoint" / "state-0003.json", process)
+    time.sleep(1)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=15)
+    assert process.returncode == 130
+    assert errors.splitlines() == ["hauberk: stopped; --resume goes on from the last checkpoint"]
+    assert len((out / "rounds.jsonl").read_text().splitlines()) == 3
+    assert not (out / "summary.json").exists()
 
 
 def wait_for(path: Path, process: subprocess.Popen, seconds: float = 60) -> None:
