@@ -15,7 +15,7 @@ from hauberk.server.evaluation import Evaluation
 from hauberk.server.repairs.apply import Repairs
 from hauberk.server.root import root_update
 from hauberk.server.state import ServerState
-from hauberk.strategies.base import Cohort, needs_of
+from hauberk.strategies.base import Cohort, needs_of, uses_of
 from hauberk.strategies.guard import Guard
 from hauberk.strategies.layout import Layout
 from hauberk.strategies.rows import Collected
@@ -100,4 +100,4 @@ def cohort_of(
 
 def wants(rule: Any) -> frozenset[str]:
     """Returns the fields of a cohort that a rule needs, or can use where they are there."""
-    return needs_of(rule) | frozenset(getattr(rule, "uses", ()))
+    return needs_of(rule) | uses_of(rule)

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from hauberk.strategies.base import Aggregation, Aggregator, Cohort, Rule, State, check, needs_of
+from hauberk.strategies.base import Aggregation, Aggregator, Cohort, Rule, State, check, needs_of, uses_of
 from hauberk.strategies.columns import Mixture, Updates
 
 
@@ -64,7 +64,7 @@ class Chain(Rule):
     @property
     def uses(self) -> frozenset[str]:
         """Returns the fields of ``Cohort`` that the rule can use where they are there."""
-        return frozenset(getattr(self.rule, "uses", ()))
+        return uses_of(self.rule)
 
     def check(self, n_clients: int) -> None:
         """Raises TooFewClientsError if any stage cannot work with the rows it would get."""

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from hauberk.strategies.angles import cosine_distances
 from hauberk.strategies.base import Aggregation, Cohort, Rule, State, within
-from hauberk.strategies.columns import SLICE, Updates, working
+from hauberk.strategies.columns import SLICE, Updates, finite, working
 from hauberk.strategies.given import fitting, output_layer
 from hauberk.strategies.krum import score_report
 from hauberk.strategies.norms import scaled_sum
@@ -112,12 +112,11 @@ def remember(
     if old.shape[1] != n_features:
         raise ValueError(f"FoolsGold has histories of {old.shape[1]} features, the rows have {n_features}.")
     history = like.new_empty(len(ids) + len(absent), n_features)
-    limit = torch.finfo(history.dtype).max
     for start in range(0, n_features, SLICE):
         part = slice(start, min(start + SLICE, n_features))
         history[: len(ids), part] = updates[:, place.start + part.start : place.start + part.stop]
         for row, client_id in enumerate(ids):
             if client_id in rows:  # two huge values may not have a finite sum
-                history[row, part].add_(old[rows[client_id], part]).clamp_(-limit, limit)
+                finite(history[row, part].add_(old[rows[client_id], part]))
         history[len(ids) :, part] = old[[rows[client_id] for client_id in absent], part]
     return [*ids, *absent], history

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hauberk.strategies.columns import Updates
+from hauberk.strategies.columns import Updates, finite
 from hauberk.strategies.geometry import widened
 
 
@@ -35,8 +35,7 @@ def scaled_sum(updates: Updates, scale: Tensor) -> Tensor:
     digits. What is too large for the type of the rows becomes its largest finite value.
     """
     total = torch.empty(updates.shape[1], dtype=updates.dtype, device=updates.device)
-    limit = torch.finfo(updates.dtype).max
     scale = scale.double()
     for place, wide in widened(updates):
-        total[place] = (scale @ wide).clamp_(-limit, limit).to(total.dtype)
+        total[place] = finite((scale @ wide).to(total.dtype))
     return total

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from hauberk.strategies.base import Aggregation, Cohort, Rule, State, within
-from hauberk.strategies.columns import Updates, working
+from hauberk.strategies.columns import Updates, finite, working
 from hauberk.strategies.geometry import widened
 from hauberk.strategies.largest import top_magnitudes
 from hauberk.strategies.norms import clip_factors, row_norms
@@ -63,14 +63,12 @@ class SparseFed(Rule):
             error.copy_(state["error"])
         weight = torch.full((n_clients,), 1 / n_clients, dtype=torch.float64)
         scale = weight * clip_factors(row_norms(updates), self.clip) if self.clip else weight
-        limit = torch.finfo(momentum.dtype).max
         for place, wide in widened(updates):
-            momentum[place] = (momentum[place] + scale @ wide).clamp_(-limit, limit)
-            error[place].add_(momentum[place]).clamp_(-limit, limit)
+            momentum[place] = finite((momentum[place] + scale @ wide).to(momentum.dtype))
+            finite(error[place].add_(momentum[place]))
         sent = top_magnitudes(error, max(1, int(self.ratio * n_params)))
         update = torch.zeros(n_params, dtype=updates.dtype, device=updates.device)
-        bound = torch.finfo(update.dtype).max
-        update[sent] = error[sent].clamp_(-bound, bound).to(update.dtype)
+        update[sent] = finite(error[sent].to(update.dtype))
         error[sent] = 0
         momentum[sent] = 0
         report = {"sparse_fed/kept_back": float(torch.linalg.vector_norm(error, dtype=torch.float64))}
