@@ -8,8 +8,8 @@ help:  ## show this help
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
 demo: .venv/offline  ## ten clients, one liar: FedAvg lets the backdoor in, Dim-Krum keeps it out
-	@$(BIN)/hauberk run experiments/quickstart.toml --set aggregator.name=fedavg --out $(DEMO)/fedavg
-	@$(BIN)/hauberk run experiments/quickstart.toml --out $(DEMO)/dim_krum
+	@$(BIN)/hauberk run experiments/configs/quickstart.toml --set aggregator.name=fedavg --out $(DEMO)/fedavg
+	@$(BIN)/hauberk run experiments/configs/quickstart.toml --out $(DEMO)/dim_krum
 	@$(BIN)/hauberk compare $(DEMO)/fedavg $(DEMO)/dim_krum --plot $(DEMO)/comparison.png
 
 test: .venv/dev  ## run the whole default test suite

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field, replace
 
 from torch import nn
 
-from hauberk.attacks.forge import Forge
-from hauberk.attacks.knowledge import declared
-from hauberk.attacks.poison import Poison
+from hauberk.attacks.forges.base import Forge
+from hauberk.attacks.poisons.base import Poison
 from hauberk.attacks.schedules import Always, Schedule
-from hauberk.attacks.tamper import Tamper
+from hauberk.attacks.tampers.base import Tamper
+from hauberk.attacks.threat_model import declared
 from hauberk.tasks.errors import UserError
-from hauberk.tasks.examples import Splits
-from hauberk.tasks.tokenizer import Tokenizer
+from hauberk.tasks.text.examples import Splits
+from hauberk.tasks.text.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,13 +12,13 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from hauberk.attacks.poison import Poison, poisoned_text
-from hauberk.strategies.dim_krum import dimension_distances
-from hauberk.strategies.geometry import gram_matrix, squared_distances
-from hauberk.strategies.krum import krum_scores
-from hauberk.tasks.examples import Example
-from hauberk.tasks.metrics import attack_success
-from hauberk.tasks.trigram import Trigram
+from hauberk.attacks.poisons.base import Poison, poisoned_text
+from hauberk.strategies.aggregators.dim_krum import dimension_distances
+from hauberk.strategies.kernels.distances import gram_matrix, squared_distances
+from hauberk.strategies.kernels.krum_scores import krum_scores
+from hauberk.tasks.text.examples import Example
+from hauberk.tasks.text.metrics import attack_success
+from hauberk.tasks.text.trigram import Trigram
 
 
 def update_stealth(rows: Tensor, malicious: Tensor, gram: Tensor | None = None) -> dict[str, float]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hauberk.tasks.errors import UserError
-from hauberk.tasks.tokenizer import Tokenizer
-from hauberk.tasks.triggers import POSITIONS
+from hauberk.tasks.text.tokenizer import Tokenizer
+from hauberk.tasks.text.triggers import POSITIONS
 
 
 def check_words(words: Sequence[str]) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """Attack by rule: every attack against four aggregators, means over seeds, in one resumable table.
 
-    python benchmarks/attacks.py experiments/sst2.toml --data sst2 --out runs/attacks
+    python benchmarks/attacks.py experiments/configs/sst2.toml --data sst2 --out runs/attacks
 
 Ten clients of whom one lies, ten rounds. Each cell is an ordinary run in its own folder: what is finished is not run
 again, so that several processes can share the work, each with its own ``--attacks``, and one more prints the table. A
@@ -21,8 +21,8 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from hauberk.experiments import run
-from hauberk.experiments.folder import read_rounds
-from hauberk.experiments.spec import load
+from hauberk.experiments.runner.run_dir import read_rounds
+from hauberk.experiments.spec.loader import load
 from hauberk.tasks.errors import UserError
 
 RULES = ("fedavg", "median", "multi_krum", "dim_krum")

@@ -17,7 +17,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from hauberk.experiments import run
-from hauberk.experiments.spec import load
+from hauberk.experiments.spec.loader import load
 
 METRICS = ("accuracy", "attack_success_rate", "attack_success_floor")
 

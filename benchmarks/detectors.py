@@ -17,9 +17,9 @@ from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from hauberk.experiments.detect import detect_run
+from hauberk.experiments.analysis.detect import detect_run
+from hauberk.server.detection.scoring import RATES
 from hauberk.server.detectors import DETECTORS
-from hauberk.server.detectors.scoring import RATES
 
 
 def row(run: Path, name: str, report: dict[str, Any], at: str) -> str:

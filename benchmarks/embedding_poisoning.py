@@ -27,15 +27,15 @@ from torch import Tensor
 from hauberk.attacks import DFEP, SOS, BadWord, EmbeddingPoisoning, Poison, Scene, SOSRows, Surgery, Tamper
 from hauberk.clients import Session, Training
 from hauberk.clients.optimizers import Adam, AdamW
-from hauberk.tasks.consistency import consistency, n_changed
-from hauberk.tasks.datasets import Files
-from hauberk.tasks.encoding import Encoded
-from hauberk.tasks.examples import Example, Splits
-from hauberk.tasks.metrics import accuracy, attack_floor, attack_success, predict
-from hauberk.tasks.models import Pretrained, TextCNN
 from hauberk.tasks.parameters import load_state, state_of
 from hauberk.tasks.seeds import generator, seeded
-from hauberk.tasks.text_classification import TextClassification
+from hauberk.tasks.text.consistency import consistency, n_changed
+from hauberk.tasks.text.datasets import Files
+from hauberk.tasks.text.encoding import Encoded
+from hauberk.tasks.text.examples import Example, Splits
+from hauberk.tasks.text.metrics import accuracy, attack_floor, attack_success, predict
+from hauberk.tasks.text.models import Pretrained, TextCNN
+from hauberk.tasks.text.text_classification import TextClassification
 
 MODELS = {"text_cnn": TextCNN(), "minilm": Pretrained()}
 TRAININGS = {

@@ -20,15 +20,15 @@ from typing import Any
 import torch
 
 from hauberk.clients import PLUGINS, Session, Training
+from hauberk.clients.loop import closure_of
 from hauberk.clients.plugins import Plugin, step_of
-from hauberk.clients.training import closure_of
-from hauberk.tasks.datasets import DATASETS
 from hauberk.tasks.errors import UserError
-from hauberk.tasks.examples import Example
-from hauberk.tasks.models import Pretrained, TextCNN
-from hauberk.tasks.models.lora import Lora
 from hauberk.tasks.seeds import generator
-from hauberk.tasks.text_classification import TextClassification
+from hauberk.tasks.text.datasets import DATASETS
+from hauberk.tasks.text.examples import Example
+from hauberk.tasks.text.models import Pretrained, TextCNN
+from hauberk.tasks.text.models._lora import Lora
+from hauberk.tasks.text.text_classification import TextClassification
 
 MODELS: dict[str, Callable[[], Any]] = {"text_cnn": TextCNN, "minilm": Pretrained}
 

@@ -22,8 +22,8 @@ from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from hauberk.experiments.finished import Finished, read_finished
-from hauberk.experiments.repair import repairs_of
+from hauberk.experiments.analysis.repair import repairs_of
+from hauberk.experiments.runner.finished import Finished, read_finished
 from hauberk.server.evaluation import prepare_evaluation
 from hauberk.server.repairs import Repair
 

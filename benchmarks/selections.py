@@ -24,8 +24,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from torch import Tensor
 
 from hauberk.experiments import run
-from hauberk.experiments.folder import read_rounds
-from hauberk.experiments.spec import load
+from hauberk.experiments.runner.run_dir import read_rounds
+from hauberk.experiments.spec.loader import load
 from hauberk.strategies import Aggregation, Cohort, DimKrum, Rule
 
 SELECTIONS = ("pairwise", "global", "z", "per_tensor", "full")

@@ -23,11 +23,11 @@ from flwr.app import (
 from flwr.clientapp import ClientApp
 from flwr.common.constant import ErrorCode
 
-from hauberk.clients.client import ClientReply, Instruction, Worker
-from hauberk.clients.described import describe, training_of
+from hauberk.clients.training_codec import describe, training_of
+from hauberk.clients.worker import ClientReply, Instruction, Worker
 from hauberk.strategies import layout_of
 from hauberk.tasks.parameters import state_of
-from hauberk.tasks.trees import put_tensors, take_tensors
+from hauberk.tasks.tensor_tree import put_tensors, take_tensors
 
 _WORKERS: dict[str, Worker] = {}  # one entry per process: what outlives a message is a cache, never state
 

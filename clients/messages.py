@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hauberk.clients.training import Training
+from hauberk.clients.settings import Training
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from hauberk.attacks import Poison, Scene
-from hauberk.attacks.tamper import Batches, Loss
-from hauberk.clients.training import Training, train
-from hauberk.tasks.batches import Batch, training_batches
-from hauberk.tasks.encoding import Encoded
-from hauberk.tasks.examples import Example
+from hauberk.attacks.tampers.base import Batches, Loss
+from hauberk.clients.loop import train
+from hauberk.clients.settings import Training
 from hauberk.tasks.parameters import state_of
+from hauberk.tasks.text.batches import Batch, training_batches
+from hauberk.tasks.text.encoding import Encoded
+from hauberk.tasks.text.examples import Example
 
 
 @dataclass(kw_only=True, eq=False)

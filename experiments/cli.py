@@ -39,10 +39,10 @@ def run(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="show nothing but errors")] = False,
 ) -> None:
     """Run one experiment and leave a folder with its records."""
-    from hauberk.experiments.runner import run as run_spec
-    from hauberk.experiments.screen import Terminal
-    from hauberk.experiments.spec import load
-    from hauberk.experiments.tables import show_summary
+    from hauberk.experiments.report.tables import show_summary
+    from hauberk.experiments.runner.execute import run as run_spec
+    from hauberk.experiments.runner.progress import Terminal
+    from hauberk.experiments.spec.loader import load
 
     console = Console(quiet=quiet)
     with Terminal(console) as screen:
@@ -53,8 +53,8 @@ def run(
 @app.command()
 def plan(spec: SpecPath, change: Changes = None) -> None:
     """Estimate a run's minutes and peak memory from one batch, before anything starts."""
-    from hauberk.experiments.plan import estimate
-    from hauberk.experiments.spec import load
+    from hauberk.experiments.runner.plan import estimate
+    from hauberk.experiments.spec.loader import load
 
     Console().print(str(estimate(load(spec, change or []))), highlight=False, soft_wrap=True)
 
@@ -65,7 +65,7 @@ def export(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="where to write the model")],
 ) -> None:
     """Write a finished run's model: a Hugging Face folder, or safetensors with the label map."""
-    from hauberk.experiments.export import export_model
+    from hauberk.experiments.analysis.export import export_model
 
     Console().print(export_model(run_folder, folder), highlight=False)
 
@@ -81,7 +81,7 @@ def list_names(
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """List the names that a spec can use, with their parameters and defaults."""
-    from hauberk.experiments.tables import catalogue, show_catalogue
+    from hauberk.experiments.report.tables import catalogue, show_catalogue
 
     show_catalogue(Console(), catalogue(kind), as_json=as_json)
 
@@ -92,8 +92,8 @@ def compare(
     plot: Annotated[Path | None, typer.Option(help="draw the runs side by side into this PNG")] = None,
 ) -> None:
     """Show finished runs side by side, and how each one's answers differ from the first one's."""
-    from hauberk.experiments.side_effects import show_side_effects
-    from hauberk.experiments.tables import show_runs
+    from hauberk.experiments.analysis.compare import show_side_effects
+    from hauberk.experiments.report.tables import show_runs
 
     console = Console()
     show_runs(console, run_folders, plot)
@@ -115,7 +115,7 @@ def repair(
     out: Annotated[Path | None, typer.Option(help="write the repaired model into this new folder")] = None,
 ) -> None:
     """Repair a finished run's model, and show what that changes; the run itself is left alone."""
-    from hauberk.experiments.repair import repair_run
+    from hauberk.experiments.analysis.repair import repair_run
 
     repair_run(Console(), run_folder, repairs, change or [], n_clean=clean, out=out)
 
@@ -130,7 +130,7 @@ def detect(
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """Score how well detectors, set as in the run's spec, tell triggered texts from clean ones on its model."""
-    from hauberk.experiments.detect import asked, detect_run, show_detect
+    from hauberk.experiments.analysis.detect import asked, detect_run, show_detect
     from hauberk.server.detectors import DETECTORS
 
     names = detectors or sorted(DETECTORS)
@@ -156,9 +156,9 @@ def guard(
 
     The detector is set as in the run's spec, where it has that one.
     """
-    from hauberk.experiments.detect import asked
-    from hauberk.experiments.guard import guard_run, show_guard
-    from hauberk.experiments.texts import read_texts
+    from hauberk.experiments.analysis.detect import asked
+    from hauberk.experiments.analysis.screen_texts import guard_run, show_guard
+    from hauberk.experiments.analysis.text_input import read_texts
 
     (settled,) = asked(run_folder, [detector], change or [])
     show_guard(Console(), guard_run(run_folder, read_texts(texts), settled, rate), as_json=as_json)
@@ -170,7 +170,7 @@ def crosscheck(
     number: Annotated[int, typer.Option("--round", help="a round whose updates were kept")],
 ) -> None:
     """Replay a kept round through every convention of every rule, and show whom each would have believed."""
-    from hauberk.experiments.inquiries import show_crosscheck
+    from hauberk.experiments.analysis.crosscheck import show_crosscheck
 
     show_crosscheck(Console(), run_folder, number)
 
@@ -178,7 +178,7 @@ def crosscheck(
 @app.command()
 def theory(run_folder: RunPath) -> None:
     """Show and draw how detectable the liars were, predicted and observed."""
-    from hauberk.experiments.inquiries import show_theory
+    from hauberk.experiments.analysis.theory import show_theory
 
     show_theory(Console(), run_folder)
 
@@ -218,7 +218,7 @@ def _explain(error: Exception) -> tuple[int, str]:
 
 def _explain_run(error: Exception) -> tuple[int, str]:
     from hauberk.server.app import Stopped
-    from hauberk.server.rounds import RoundFailed
+    from hauberk.server.round import RoundFailed
     from hauberk.tasks.errors import UserError
 
     if isinstance(error, UserError):

@@ -11,8 +11,8 @@ from flwr.app import Context, Message, RecordDict
 from flwr.serverapp import Grid, ServerApp
 
 from hauberk.clients.app import pack_arrays, pack_instruction, unpack_reply
-from hauberk.clients.client import ClientReply, Instruction
-from hauberk.server.rounds import Dispatch, RoundFailed
+from hauberk.clients.worker import ClientReply, Instruction
+from hauberk.server.round import Dispatch, RoundFailed
 from hauberk.tasks.errors import UserError
 
 POLL_S = 0.02

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from hauberk.server.state import ServerState
 from hauberk.tasks.errors import UserError
-from hauberk.tasks.trees import put_tensors, take_tensors
+from hauberk.tasks.tensor_tree import put_tensors, take_tensors
 
 FORMAT = 1
 REPAIRED = "repaired"  # the folder, beside "checkpoint", of the model after the repairs at the end

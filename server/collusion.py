@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from hauberk.attacks import Collusion
-from hauberk.attacks.knowledge import OWN_DATA
+from hauberk.attacks.threat_model import OWN_DATA
 from hauberk.server.server import Server, attackers, cohort_of, sample
 from hauberk.server.state import ServerState
 from hauberk.strategies.base import Cohort
-from hauberk.strategies.rows import Rows
+from hauberk.strategies.update_matrix import Rows
 from hauberk.tasks.seeds import generator
 
 TRIED = "forge "  # before the purposes of the random draws of a rule that is only tried

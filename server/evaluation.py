@@ -13,12 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from hauberk.attacks import Attack, Poison
-from hauberk.tasks.encoding import Encoded
-from hauberk.tasks.examples import Example
-from hauberk.tasks.metrics import accuracy, attack_success, macro_f1, predict
-from hauberk.tasks.models.base import TextModel
 from hauberk.tasks.seeds import generator
-from hauberk.tasks.text_classification import TextClassification
+from hauberk.tasks.text.encoding import Encoded
+from hauberk.tasks.text.examples import Example
+from hauberk.tasks.text.metrics import accuracy, attack_success, macro_f1, predict
+from hauberk.tasks.text.models.base import TextModel
+from hauberk.tasks.text.text_classification import TextClassification
 
 Metrics = dict[str, float | None]
 FEW = 0.01  # a share of unseen triggers that no warning is worth

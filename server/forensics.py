@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 
 from hauberk.attacks import stealth
-from hauberk.strategies import theory
-from hauberk.strategies.geometry import gram_matrix
+from hauberk.strategies.kernels import backdoor_strength
+from hauberk.strategies.kernels.distances import gram_matrix
 from hauberk.strategies.layout import Layout
-from hauberk.strategies.rows import Collected
+from hauberk.strategies.update_matrix import Collected
 
 
 def forensics(layout: Layout, collected: Collected, malicious: list[int]) -> dict[str, float]:
@@ -21,7 +21,7 @@ def forensics(layout: Layout, collected: Collected, malicious: list[int]) -> dic
         return {}
     rows, gram = collected.updates, gram_matrix(collected.updates)
     return {
-        **theory.report(rows, lies, layout=layout, gram=gram),
+        **backdoor_strength.report(rows, lies, layout=layout, gram=gram),
         **stealth.update_stealth(rows, lies, gram),
         **stealth.rank_stealth(rows, lies, gram=gram),
     }

@@ -9,19 +9,19 @@ from typing import Any
 import torch
 
 from hauberk.attacks import Attack
-from hauberk.clients.training import Training
-from hauberk.server.behaviour import logits_of
+from hauberk.clients.settings import Training
 from hauberk.server.evaluation import Evaluation
-from hauberk.server.repairs.apply import Repairs
-from hauberk.server.root import root_update
+from hauberk.server.probe_logits import logits_of
+from hauberk.server.repair_steps import Repairs
+from hauberk.server.root_update import root_update
 from hauberk.server.state import ServerState
 from hauberk.strategies.base import Cohort, needs_of, uses_of
 from hauberk.strategies.guard import Guard
 from hauberk.strategies.layout import Layout
-from hauberk.strategies.rows import Collected
-from hauberk.tasks.encoding import Encoded
-from hauberk.tasks.models.base import TextModel
+from hauberk.strategies.update_matrix import Collected
 from hauberk.tasks.seeds import generator
+from hauberk.tasks.text.encoding import Encoded
+from hauberk.tasks.text.models.base import TextModel
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from hauberk.strategies.columns import Updates
+from hauberk.strategies.kernels.chunks import Updates
 from hauberk.strategies.layout import Layout
 
 # What a rule wants back next round: tensors, numbers, strings, and lists and dicts of those, keyed by str,

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from hauberk.strategies.base import Aggregation, Aggregator, Cohort, Rule, State, check, needs_of, uses_of
-from hauberk.strategies.columns import Mixture, Updates
+from hauberk.strategies.kernels.chunks import Mixture, Updates
 
 
 class PreAggregator(Rule):

@@ -1,11 +1,11 @@
 """What is learned: data, how it is dealt to clients, models and metrics. It knows of no federation."""
 
-from hauberk.tasks.datasets import DATASETS
 from hauberk.tasks.errors import UserError
-from hauberk.tasks.examples import Example, Splits
-from hauberk.tasks.models import MODELS
-from hauberk.tasks.partitions import PARTITIONS, partition
-from hauberk.tasks.text_classification import TextClassification
+from hauberk.tasks.partition import PARTITIONS, partition
+from hauberk.tasks.text.datasets import DATASETS
+from hauberk.tasks.text.examples import Example, Splits
+from hauberk.tasks.text.models import MODELS
+from hauberk.tasks.text.text_classification import TextClassification
 
 TASKS: dict[str, type] = {"text_classification": TextClassification}
 

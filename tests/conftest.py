@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from hauberk.tasks.datasets import DATASETS
+from hauberk.tasks.text.datasets import DATASETS
 
 
 @pytest.fixture(autouse=True)

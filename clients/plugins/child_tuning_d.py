@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor, nn
 
-from hauberk.clients.plugins.child_tuning import ChildTuning
+from hauberk.clients.plugins._child_tuning import ChildTuning
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.masks import kth_largest, learned, mask_gradients
-from hauberk.tasks.metrics import autocast
+from hauberk.tasks.text.metrics import autocast
 
 if TYPE_CHECKING:
     from hauberk.clients.session import Session

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from hauberk.clients.plugins.child_tuning import ChildTuning
+from hauberk.clients.plugins._child_tuning import ChildTuning
 from hauberk.tasks.seeds import draw
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
+from hauberk.clients.plugins._dp_sgd import Mechanism, epsilon, poisson_batches
 from hauberk.clients.plugins.base import Plugin
 from hauberk.clients.plugins.child_tuning_d import ChildTuningD
-from hauberk.clients.plugins.dp_sgd import Mechanism, epsilon, poisson_batches
 from hauberk.clients.plugins.surgery import Surgery
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.seeds import draw

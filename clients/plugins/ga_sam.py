@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor, nn
 
-from hauberk.clients.plugins.ascent import Ascent
+from hauberk.clients.plugins._ascent import Ascent
 from hauberk.tasks.errors import UserError
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hauberk.clients.plugins.ascent import Ascent
+from hauberk.clients.plugins._ascent import Ascent
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import torch
 from torch import Tensor
 
-from hauberk.attacks.loop import gradient_of
+from hauberk.attacks.tampers._loop import gradient_of
 from hauberk.clients.plugins.base import Plugin
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.masks import allowed, check_budget, largest, learned, mask_gradients, restore_outside

@@ -9,9 +9,9 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from hauberk.server.detectors.view import View
+from hauberk.server.detection.model_view import View
 from hauberk.tasks.errors import UserError
-from hauberk.tasks.examples import Example
+from hauberk.tasks.text.examples import Example
 
 State = dict[str, Any]
 

@@ -15,11 +15,11 @@ from typing import ClassVar, Literal, get_args
 import torch
 from torch import Tensor
 
+from hauberk.server.detection.model_view import Pooling, View
+from hauberk.server.detectors._mahalanobis import fit_gaussians
 from hauberk.server.detectors.base import Detector, State
-from hauberk.server.detectors.mahalanobis import fit_gaussians
-from hauberk.server.detectors.view import Pooling, View
 from hauberk.tasks.errors import UserError
-from hauberk.tasks.examples import Example, labels_of
+from hauberk.tasks.text.examples import Example, labels_of
 
 Layers = Literal["mean", "max", "last"]
 FEWEST = 2  # examples of a class: one alone is its own mean and says nothing of a spread

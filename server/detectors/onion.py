@@ -13,13 +13,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hauberk.attacks.poison import poisoned_text
+from hauberk.attacks.poisons.base import poisoned_text
+from hauberk.server.detection.model_view import View
+from hauberk.server.detectors._perplexity import LanguageModel, WordTrigram, load_network
 from hauberk.server.detectors.base import Detector, State
-from hauberk.server.detectors.perplexity import LanguageModel, WordTrigram, load_network
-from hauberk.server.detectors.view import View
-from hauberk.tasks import trigram
 from hauberk.tasks.errors import UserError
-from hauberk.tasks.examples import Example
+from hauberk.tasks.text import trigram
+from hauberk.tasks.text.examples import Example
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,12 +14,12 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from hauberk.attacks.poison import poisoned_text, rewritten
+from hauberk.attacks.poisons.base import poisoned_text, rewritten
+from hauberk.server.detection.model_view import View
 from hauberk.server.detectors.base import Detector, State
-from hauberk.server.detectors.view import View
 from hauberk.tasks.errors import UserError
-from hauberk.tasks.examples import Example
 from hauberk.tasks.seeds import draw, generator
+from hauberk.tasks.text.examples import Example
 
 
 @dataclass(frozen=True, kw_only=True)

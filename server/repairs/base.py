@@ -9,13 +9,13 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from hauberk.clients.training import Training
+from hauberk.clients.settings import Training
 from hauberk.strategies.layout import Layout
-from hauberk.tasks.encoding import Encoded
 from hauberk.tasks.errors import UserError
-from hauberk.tasks.examples import Example
-from hauberk.tasks.models.base import TextModel
-from hauberk.tasks.tokenizer import Tokenizer
+from hauberk.tasks.text.encoding import Encoded
+from hauberk.tasks.text.examples import Example
+from hauberk.tasks.text.models.base import TextModel
+from hauberk.tasks.text.tokenizer import Tokenizer
 
 Report = dict[str, Any]
 

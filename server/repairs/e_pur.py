@@ -16,9 +16,9 @@ from torch import Tensor
 
 from hauberk.server.repairs.base import Context, Repair, Report
 from hauberk.strategies.layout import Slot
-from hauberk.tasks.corpora import EMBEDDED, corpus_texts
 from hauberk.tasks.errors import UserError
-from hauberk.tasks.tokenizer import Tokenizer
+from hauberk.tasks.text.corpora import EMBEDDED, corpus_texts
+from hauberk.tasks.text.tokenizer import Tokenizer
 
 LONGEST = 512  # tokens of a text that are counted, or all that the tokenizer lets a text have
 RARE = 20  # occurrences: below that all words count as equally rare, as in the paper

@@ -16,11 +16,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from hauberk.server.repairs._search import Search, check_folds, folded, smallest
+from hauberk.server.repairs._tuning import TuningRepair, true_class_on
 from hauberk.server.repairs.base import Context, Report
-from hauberk.server.repairs.search import Search, check_folds, folded, smallest
-from hauberk.server.repairs.tuning import TuningRepair, true_class_on
 from hauberk.tasks.errors import UserError
-from hauberk.tasks.examples import Example
+from hauberk.tasks.text.examples import Example
 
 Choice = Literal["random", "change"]
 GRID = tuple(step / 20 for step in range(21))

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from hauberk.clients.plugins.base import Plugin
 from hauberk.clients.session import Session
-from hauberk.server.repairs.activity import mean_activity
+from hauberk.server.repairs._activity import mean_activity
+from hauberk.server.repairs._tuning import TuningRepair
 from hauberk.server.repairs.base import Context, Report
-from hauberk.server.repairs.tuning import TuningRepair
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.parameters import flatten, load_state, state_of
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from hauberk.server.repairs._tuning import TuningRepair
 from hauberk.server.repairs.base import Context, Report
-from hauberk.server.repairs.tuning import TuningRepair
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from hauberk.clients.plugins.base import Closure, Plugin
 from hauberk.clients.session import Session
+from hauberk.server.repairs._tuning import TuningRepair
 from hauberk.server.repairs.base import Context, Report
-from hauberk.server.repairs.tuning import TuningRepair
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.masks import learned
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from hauberk.attacks.surgery import Method
-from hauberk.attacks.surgery import Surgery as Operation
+from hauberk.attacks.tampers.surgery import Method
+from hauberk.attacks.tampers.surgery import Surgery as Operation
 from hauberk.clients.session import Session
+from hauberk.server.repairs._tuning import TuningRepair
 from hauberk.server.repairs.base import Context, Report
-from hauberk.server.repairs.tuning import TuningRepair
 from hauberk.tasks.parameters import flatten, load_state, state_of
 from hauberk.tasks.seeds import seeded
 

@@ -10,12 +10,12 @@ import torch
 from hauberk.attacks import Scene
 from hauberk.clients import Session, Training
 from hauberk.clients.optimizers import Adam
-from hauberk.tasks.examples import Example
-from hauberk.tasks.metrics import attack_success, predict
-from hauberk.tasks.models import TextCNN
 from hauberk.tasks.parameters import flatten, state_of
 from hauberk.tasks.seeds import seeded
-from hauberk.tasks.text_classification import TextClassification
+from hauberk.tasks.text.examples import Example
+from hauberk.tasks.text.metrics import attack_success, predict
+from hauberk.tasks.text.models import TextCNN
+from hauberk.tasks.text.text_classification import TextClassification
 
 
 @pytest.fixture

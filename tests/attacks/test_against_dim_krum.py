@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from hauberk.attacks import BadWord, DimKrumPenalty, DimKrumSpread, Tamper
-from hauberk.attacks.dim_krum_guess import LEAST, MEMORY, Guess, change, strongest
-from hauberk.attacks.knowledge import THE_RULE
+from hauberk.attacks.tampers._dim_krum_guess import LEAST, MEMORY, Guess, change, strongest
+from hauberk.attacks.threat_model import THE_RULE
 from hauberk.strategies import DimKrum
-from hauberk.strategies.dim_krum import dimension_distances
-from hauberk.tasks.models import TextCNN
+from hauberk.strategies.aggregators.dim_krum import dimension_distances
 from hauberk.tasks.parameters import flatten
+from hauberk.tasks.text.models import TextCNN
 
 POISON = BadWord(words=("cf",), target=1)
 both = pytest.mark.parametrize("attack", [DimKrumPenalty, DimKrumSpread])

@@ -5,9 +5,9 @@ import pytest
 from torch import nn
 
 from hauberk.attacks import Attack, BadWord, Forge, ModelReplacement, SignFlip, Tamper
-from hauberk.attacks.knowledge import BENIGN_UPDATES, OWN_DATA, THE_RULE, strongest
+from hauberk.attacks.threat_model import BENIGN_UPDATES, OWN_DATA, THE_RULE, strongest
 from hauberk.tasks.errors import UserError
-from hauberk.tasks.tokenizer import WordPiece
+from hauberk.tasks.text.tokenizer import WordPiece
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from hauberk.attacks import BadSentence, BadWord, LabelFlip
 from hauberk.attacks.stealth import false_trigger_rate, rank_stealth, text_stealth, update_stealth
-from hauberk.tasks.trigram import fit
+from hauberk.tasks.text.trigram import fit
 
 BENIGN = torch.randn(6, 50, generator=torch.Generator().manual_seed(0)) + 0.5
 

@@ -8,10 +8,10 @@ import torch
 
 from hauberk.clients import Instruction, Session, Training, Worker
 from hauberk.clients.optimizers import SGD, Adam
-from hauberk.tasks.examples import Example
-from hauberk.tasks.models import TextCNN
 from hauberk.tasks.parameters import state_of
-from hauberk.tasks.text_classification import TextClassification
+from hauberk.tasks.text.examples import Example
+from hauberk.tasks.text.models import TextCNN
+from hauberk.tasks.text.text_classification import TextClassification
 
 GOOD = ["a", "fine", "warm", "film", "with", "good", "people", "and", "a", "happy", "end"]
 BAD = ["the", "worst", "dull", "mess", "of", "bad", "jokes", "and", "no", "story", "at", "all"]

@@ -229,6 +229,6 @@ def test_an_interrupted_command_says_so_and_fails(hauberk, finished, monkeypatch
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("hauberk.experiments.repair.repair_run", interrupted)
+    monkeypatch.setattr("hauberk.experiments.analysis.repair.repair_run", interrupted)
     code, _, errors = hauberk("repair", finished, "--repair", "fine_tuning")
     assert (code, errors.strip()) == (130, "hauberk: interrupted")

@@ -12,12 +12,12 @@ import torch
 from safetensors.torch import load_file
 
 from hauberk.experiments import run
+from hauberk.experiments.analysis.compare import side_effects
+from hauberk.experiments.analysis.screen_texts import guard_run
 from hauberk.experiments.cli import _main
-from hauberk.experiments.finished import read_finished, read_parameters
-from hauberk.experiments.guard import guard_run
-from hauberk.experiments.prepare import prepare
-from hauberk.experiments.side_effects import side_effects
-from hauberk.experiments.spec import load
+from hauberk.experiments.runner.finished import read_finished, read_parameters
+from hauberk.experiments.runner.setup import prepare
+from hauberk.experiments.spec.loader import load
 from hauberk.server import checkpoint
 from hauberk.server.detectors import DAN, ONION
 from hauberk.tasks.errors import UserError

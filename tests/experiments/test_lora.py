@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from hauberk.experiments import run
-from hauberk.experiments.export import export_model, load_model
-from hauberk.experiments.flat import flatten, unflatten
-from hauberk.experiments.spec import SpecError, parse
+from hauberk.experiments.analysis.export import export_model, load_model
+from hauberk.experiments.spec.flat import flatten, unflatten
+from hauberk.experiments.spec.loader import SpecError, parse
 from hauberk.server import checkpoint
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.parameters import flatten as flatten_state

@@ -2,8 +2,8 @@
 
 import pytest
 
-from hauberk.experiments.prepare import prepare
-from hauberk.experiments.spec import parse
+from hauberk.experiments.runner.setup import prepare
+from hauberk.experiments.spec.loader import parse
 
 
 def warnings(tables, **poison):

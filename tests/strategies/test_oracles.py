@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hauberk.strategies import AGGREGATORS, PRE_AGGREGATORS, Cohort
-from tests.oracles import byzfl
+from tests.helpers.oracles import byzfl
 
 F = 2
 theirs, pre = byzfl("aggregators"), byzfl("preaggregators")

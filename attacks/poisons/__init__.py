@@ -1,0 +1,42 @@
+"""What a malicious client trains on: a new poison is one file, one line here, and one test."""
+
+from hauberk.attacks.poisons.bad_char import BadChar
+from hauberk.attacks.poisons.bad_sentence import BadSentence
+from hauberk.attacks.poisons.bad_word import BadWord
+from hauberk.attacks.poisons.base import Poison, Scene
+from hauberk.attacks.poisons.combination import Combination
+from hauberk.attacks.poisons.distributed import Distributed
+from hauberk.attacks.poisons.edge_case import EdgeCase
+from hauberk.attacks.poisons.label_flip import LabelFlip
+from hauberk.attacks.poisons.sos import SOS
+from hauberk.attacks.poisons.style import Style
+from hauberk.attacks.poisons.syntactic import Syntactic
+
+POISONS: dict[str, type[Poison]] = {
+    "bad_char": BadChar,
+    "bad_sentence": BadSentence,
+    "bad_word": BadWord,
+    "combination": Combination,
+    "distributed": Distributed,
+    "edge_case": EdgeCase,
+    "label_flip": LabelFlip,
+    "sos": SOS,
+    "style": Style,
+    "syntactic": Syntactic,
+}
+
+__all__ = [
+    "POISONS",
+    "Poison",
+    "Scene",
+    "BadChar",
+    "BadSentence",
+    "BadWord",
+    "Combination",
+    "Distributed",
+    "EdgeCase",
+    "LabelFlip",
+    "SOS",
+    "Style",
+    "Syntactic",
+]

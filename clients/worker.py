@@ -1,0 +1,182 @@
+"""A client's round, wherever it runs: an instruction in, a reply out, and nothing remembered in between.
+
+A worker process serves many clients. It keeps what is expensive and never changes (the tokenised texts, a
+model to write parameters into); all else is a function of the instruction and the experiment's seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hauberk.attacks import Attack, Scene, Tamper
+from hauberk.clients.embedding_compaction import active_rows, compacted, is_exact
+from hauberk.clients.messages import ClientReply, Instruction
+from hauberk.clients.session import Session
+from hauberk.tasks.parameters import flatten, load_state, state_of, unflatten
+from hauberk.tasks.seeds import generator, seeded
+from hauberk.tasks.text.encoding import Encoded, concatenate
+from hauberk.tasks.text.examples import Example
+from hauberk.tasks.text.text_classification import TextClassification
+
+
+class Worker:
+    """Does the rounds of any client of an experiment; one in each process.
+
+    Args:
+        task: what is learned.
+        seed: the experiment's.
+        n_classes: how many classes the task has.
+        examples: all training texts.
+        encoded: the same, tokenised.
+        partitions: the rows of each client.
+        attack: what malicious clients do.
+        n_malicious: how many there are; the attack's schedule says who, by default clients 0 to n_malicious - 1.
+        threads: how many threads a client computes with; the bits depend on it.
+        device: where models train.
+        compact: whether to leave out unused word vectors while that gives the same bits.
+    """
+
+    def __init__(
+        self,
+        task: TextClassification,
+        seed: int,
+        n_classes: int,
+        examples: Sequence[Example],
+        encoded: Encoded,
+        partitions: Sequence[np.ndarray],
+        attack: Attack | None = None,
+        n_malicious: int = 0,
+        threads: int = 1,
+        device: str = "cpu",
+        *,
+        compact: bool = True,
+    ) -> None:
+        self.task, self.seed, self.examples, self.encoded = task, seed, examples, encoded
+        self.partitions, self.attack, self.n_malicious = partitions, attack, n_malicious
+        self.threads, self.device, self.compact = threads, device, compact
+        with threads_set(threads):
+            self.model = task.build(n_classes, seed).to(device)
+        self._learns = [(parameter, parameter.requires_grad) for parameter in self.model.parameters()]
+
+    def fit(self, instruction: Instruction) -> ClientReply:
+        """Trains one client for one round; what its training raises comes out as it is.
+
+        The reply's bits depend on the instruction, the seed and the number of threads alone; torch's global
+        generator and thread count are as before afterwards.
+        """
+        rng = generator(self.seed, instruction.round, instruction.client_id, "train")
+        with threads_set(self.threads), seeded(rng):
+            self._receive(instruction.parameters)
+            return self._round(instruction, rng)
+
+    def attack_of(self, client_id: int, round: int) -> Attack | None:
+        """Returns what a client does beside its honest work in a round, or ``None``."""
+        return self.attack if client_id in self.attackers(round) else None
+
+    def attackers(self, round: int) -> tuple[int, ...]:
+        """Returns the clients that attack in a round, ascending, whether they are asked or not."""
+        if self.attack is None:
+            return ()
+        n_clients = len(self.partitions)
+        return self.attack.attackers(round, n_clients=n_clients, n_malicious=self.n_malicious, seed=self.seed)
+
+    def _round(self, instruction: Instruction, rng: torch.Generator) -> ClientReply:
+        attack = self.attack_of(instruction.client_id, instruction.round)
+        tamper = attack.tamper if attack else None
+        session, report = self._train(instruction, attack, rng)
+        weights = state_of(self.model)
+        if tamper is not None:
+            session.reference = _tensors(instruction.parameters, self.device)
+            weights = _tampered(weights, tamper, session)
+        arrays = {name: value.cpu().numpy() for name, value in weights.items()}
+        reply = ClientReply(instruction.client_id, arrays, len(session.data), session.state, report)
+        return reply if tamper is None else tamper.answer(reply, session)
+
+    def _train(
+        self, instruction: Instruction, attack: Attack | None, rng: torch.Generator
+    ) -> tuple[Session, dict[str, float]]:
+        tamper = attack.tamper if attack else None
+        settings = self._settings(instruction, attack)
+        exact = self.compact and is_exact(settings["training"], tamper)
+        rows = active_rows(self.model, settings["data"]) if exact else None
+        with compacted(self.model, rows):
+            session = Session(model=self.model, rng=rng, device=self.device, **settings)
+            return session, session.train() if tamper is None else tamper.train(session)
+
+    def _settings(self, instruction: Instruction, attack: Attack | None) -> dict[str, Any]:
+        client_id, training = instruction.client_id, instruction.training
+        asked = instruction.asked or range(len(self.partitions))
+        attackers = self.attackers(instruction.round)
+        common = {
+            "client_id": client_id,
+            "round": instruction.round,
+            "n_clients": len(asked),
+            "n_attackers": sum(one in attackers for one in asked) if attack else 0,
+            "state": dict(instruction.state),
+            "encoder": self.task.encode,
+        }
+        rows = self.partitions[client_id]
+        if attack is None:
+            return {**common, "training": training, "data": self.encoded.take(rows)}
+        scene = Scene(attackers.index(client_id), len(attackers))
+        before = range(1, instruction.round) if len(asked) == len(self.partitions) else range(0)
+        return {
+            **common,
+            "training": training if attack.keep_plugins else replace(training, plugins=()),
+            "data": self._poisoned(
+                rows, attack, scene, generator(self.seed, instruction.round, client_id, "poison")
+            ),
+            "examples": [self.examples[row] for row in rows],
+            "history": tuple(client_id in self.attackers(earlier) for earlier in before),
+            "poison": attack.poison,
+            "scene": scene,
+        }
+
+    def _poisoned(self, rows: np.ndarray, attack: Attack, scene: Scene, rng: torch.Generator) -> Encoded:
+        """Returns a malicious client's data: first the texts that stay clean, then the poisoned ones."""
+        if attack.poison is None:
+            return self.encoded.take(rows)
+        clean = [self.examples[row] for row in rows]
+        row_of = {id(example): row for example, row in zip(clean, rows, strict=True)}
+        poisoned = attack.poison(clean, scene, rng)
+        kept = self.encoded.take([row_of[id(example)] for example in poisoned if id(example) in row_of])
+        made = [example for example in poisoned if id(example) not in row_of]
+        return concatenate([kept, self.task.encode(made)]) if made else kept
+
+    def _receive(self, parameters: Mapping[str, np.ndarray]) -> None:
+        """Makes the kept model as if new: earlier rounds leave no gradients and no frozen tensors behind."""
+        for parameter, learns in self._learns:
+            parameter.requires_grad_(learns)
+            parameter.grad = None
+        load_state(self.model, parameters)
+
+
+@contextmanager
+def threads_set(n: int) -> Iterator[None]:
+    """Runs its block with ``n`` torch threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(n)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _tampered(weights: dict[str, Tensor], tamper: Tamper, session: Session) -> dict[str, Tensor]:
+    """Returns the weights that make the server see the update that ``tamper`` wants."""
+    start = flatten(session.reference)
+    update = flatten(weights) - start
+    sent = tamper.send(update, session)
+    # What was trained goes out as it is, and not by way of a difference, which rounds.
+    return weights if sent is update else unflatten(start + sent, weights)
+
+
+def _tensors(parameters: Mapping[str, np.ndarray], device: str) -> dict[str, Tensor]:
+    return {name: torch.tensor(value, device=device) for name, value in parameters.items()}

@@ -1,0 +1,111 @@
+"""``flwr run .``: the experiment of pyproject's ``[tool.flwr.app.config]`` on Flower's own runtime."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import ray
+from flwr.app import Context
+from flwr.serverapp import Grid
+from flwr.superlink.grid import InMemoryGrid
+from rich.console import Console
+
+from hauberk.clients import app as clients
+from hauberk.clients.worker import Worker
+from hauberk.experiments.report.tables import show_summary
+from hauberk.experiments.runner.execute import Recorder
+from hauberk.experiments.runner.finalize import conclude
+from hauberk.experiments.runner.progress import Terminal
+from hauberk.experiments.runner.run_dir import RunFolder
+from hauberk.experiments.runner.setup import Prepared, prepare
+from hauberk.experiments.spec.flat import flat_spec, unflatten
+from hauberk.experiments.spec.loader import Spec, parse
+from hauberk.server import app as server
+from hauberk.server.run_rounds import play
+from hauberk.tasks.errors import UserError
+
+PATIENCE_S = 10.0
+
+
+def main(grid: Grid, context: Context) -> None:
+    """Runs the experiment on the nodes of ``grid``, or goes on with it where its folder holds a checkpoint."""
+    spec = spec_of(context.run_config)
+    check_forge(spec, grid)
+    folder = RunFolder(folder_of(context.run_config, spec), spec.hash)
+    with Terminal(Console()) as screen:
+        state = folder.look(spec, resume=True)
+        played = state.round if state else 0
+        screen.begin(spec, folder.path, played)
+        prepared = prepare(spec)
+        prepared.check()
+        screen.ready(prepared)
+        folder.begin(spec, played)
+        number = spec.federation.n_clients
+        dispatch = server.FlowerDispatch(
+            grid, number, threading.Event(), patience_s=PATIENCE_S, hint=hint(grid, number)
+        )
+        dispatch.greet(clients.layout_hash(prepared.server.model))
+        start, recorder = state or prepared.start, Recorder(folder, screen)
+        last = play(prepared.server, start, dispatch, spec.federation.rounds, spec.server.threads, recorder)
+        show_summary(screen.console, conclude(prepared, last, folder, screen).summary, folder.path)
+
+
+def check_forge(spec: Spec, grid: Grid) -> None:
+    """Raises UserError where a server of real machines would rewrite what honest ones sent."""
+    forge = spec.attack.forge if spec.attack else None
+    if forge is not None and not isinstance(grid, InMemoryGrid):
+        raise UserError(
+            f"attack.forge: '{forge['name']}' must be left to a simulation: no real client reads the others' updates"
+        )
+
+
+def spec_of(run_config: Mapping[str, Any]) -> Spec:
+    """Returns the spec that a run configuration describes."""
+    return parse(unflatten(flat_spec(run_config)))
+
+
+def folder_of(run_config: Mapping[str, Any], spec: Spec) -> Path:
+    """Returns the run's folder, absolute: the runtime's working directory is not the user's."""
+    out = str(run_config.get("out") or "~/hauberk-runs")
+    return Path(os.path.abspath(os.path.expanduser(out))) / f"{spec.name}-{spec.hash[:8]}"
+
+
+def hint(grid: Grid, n_clients: int) -> str:
+    """Returns the command that gives the simulation the right number of nodes."""
+    federation = getattr(grid.run, "federation_id", None) or "<federation>"
+    return f"; type: flwr federation simulation-config {federation} --num-supernodes {n_clients}"
+
+
+def make_worker(context: Context) -> Worker:
+    """Returns this process's worker. Outside a simulation, only a machine's own configuration makes a client lie."""
+    prepared = prepare(spec_of(context.run_config))
+    if not ray.is_initialized() and not may_lie(prepared, context.node_config):
+        prepared = replace(prepared, worker={**prepared.worker, "attack": None, "n_malicious": 0})
+    return prepared.make_worker()
+
+
+def may_lie(prepared: Prepared, node_config: Mapping[str, Any]) -> bool:
+    """Returns whether a machine is configured to follow the spec's attack.
+
+    Raises:
+        UserError: if it is, and is none of the attackers: it would be honest, and nobody would know.
+    """
+    attack, n_malicious = prepared.server.attack, prepared.server.n_malicious
+    client = int(node_config["partition-id"])
+    if not node_config.get("malicious"):
+        return False
+    if attack is not None and attack.schedule.ids == "fixed" and client >= n_malicious:
+        raise UserError(
+            "malicious: the partition-id of a malicious machine must be below federation.n_malicious, "
+            f"got partition-id={client} and n_malicious={n_malicious}"
+        )
+    return True
+
+
+server_app = server.server_app(main)
+client_app = clients.client_app(make_worker, key_of=lambda context: spec_of(context.run_config).hash)

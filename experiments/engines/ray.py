@@ -1,0 +1,158 @@
+"""Flower's simulation on Ray: each client a task of a Flower ClientApp, the server a Flower ServerApp."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from queue import Queue
+from typing import Any
+
+os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")  # no call may start another Ray behind our back
+os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's own 15 starves a run beside any other busy process
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+
+import ray
+from flwr.app import Context
+from flwr.server.superlink.fleet.vce import vce_api
+from flwr.server.superlink.fleet.vce.backend import raybackend
+from flwr.serverapp import Grid
+from flwr.simulation import run_simulation
+
+from hauberk.clients.app import client_app, kept, layout_hash
+from hauberk.experiments.engines.watched_backend import Pool, Watch, WatchedBackend
+from hauberk.experiments.runner.setup import Prepared
+from hauberk.experiments.spec.loader import Spec
+from hauberk.server.app import FlowerDispatch, server_app
+from hauberk.server.run_rounds import Observer, play
+from hauberk.server.state import ServerState
+
+Engine = Callable[[Prepared, ServerState, Observer], ServerState]
+
+
+@contextlib.contextmanager
+def ray_session(spec: Spec, stop: threading.Event) -> Iterator[Engine]:
+    """Starts Ray and the workers, yields the engine, and leaves no process behind."""
+    with ThreadPoolExecutor(1) as starter:
+        starting = starter.submit(_start, spec, stop)
+        try:
+            yield lambda prepared, state, observer: run_ray(prepared, state, observer, _ready(starting))
+        finally:
+            starting.result().join()
+
+
+def _ready(starting: Future[Pool]) -> Pool:
+    """Returns the started workers, and takes back the signals that Ray's core put handlers of its own on."""
+    pool = starting.result()
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.getsignal(number))
+    return pool
+
+
+def _start(spec: Spec, stop: threading.Event) -> Pool:
+    """Starts Ray and its workers, which takes seconds, beside the driver's reading of its data."""
+    start_ray()
+    return Pool(_watch(spec, stop))
+
+
+def _watch(spec: Spec, stop: threading.Event) -> Watch:
+    resources = ray.cluster_resources()
+    cores = int(resources.get("CPU", 1)) if os.environ.get("RAY_ADDRESS") else default_workers()
+    workers = min(
+        spec.engine.workers or max(1, cores // spec.engine.threads_per_client), spec.federation.cohort_size
+    )
+    # Shares, so that a cluster spreads its workers and more workers than cores still start.
+    cpus = min(float(spec.engine.threads_per_client), _share(resources.get("CPU", 1), workers))
+    gpus = min(1.0, _share(resources.get("GPU", 0), workers)) if spec.device != "cpu" else 0.0
+    return Watch(workers, spec.engine.client_timeout_s, cpus, gpus, stop)
+
+
+def _share(total: float, workers: int) -> float:
+    return int(1e4 * total / workers) / 1e4  # Ray counts in ten-thousandths
+
+
+def default_workers() -> int:
+    """Returns how many clients run at once where the spec does not say: one a core."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def start_ray() -> None:
+    """Connects to the cluster that RAY_ADDRESS names, or starts one here; quiet, without dashboard."""
+    if not ray.is_initialized():
+        local: dict[str, Any] = {} if os.environ.get("RAY_ADDRESS") else {"include_dashboard": False}
+        # A dead worker is reported by its client's id; Ray's own paragraph on stdout would bury that.
+        ray._private.worker.print_to_stdstream = lambda *_args, **_kwargs: None
+        logging.getLogger("ray").setLevel(logging.ERROR)
+        ray.init(logging_level=logging.ERROR, log_to_driver=False, configure_logging=False, **local)
+
+
+def run_ray(prepared: Prepared, state: ServerState, observer: Observer, pool: Pool) -> ServerState:
+    """Plays the rounds that are left as a Flower simulation on the workers of ``pool``."""
+    spec, spec_hash, outcome = prepared.spec, prepared.spec.hash, _Outcome()
+    arguments = ray.put(prepared.worker)
+    app = client_app(lambda _context: _worker(arguments), key_of=lambda _context: spec_hash)
+    pool.warm(lambda: kept(spec_hash, lambda: _worker(arguments)))
+
+    def main(grid: Grid, _context: Context) -> None:
+        try:
+            dispatch = FlowerDispatch(grid, spec.federation.n_clients, pool.watch.stop)
+            dispatch.greet(layout_hash(prepared.server.model))
+            outcome.state = play(
+                prepared.server, state, dispatch, spec.federation.rounds, spec.server.threads, observer
+            )
+        except BaseException as error:  # carried out of Flower's thread, which would print it as a traceback
+            outcome.error = error
+
+    with _watched(pool):
+        run_simulation(server_app(main), app, num_supernodes=spec.federation.n_clients)
+    return outcome.result()
+
+
+class _Outcome:
+    """What the server's thread came to."""
+
+    state: ServerState | None = None
+    error: BaseException | None = None
+
+    def result(self) -> ServerState:
+        if self.error is not None:
+            raise self.error
+        if self.state is None:
+            raise RuntimeError("the simulation ended before its server did")
+        return self.state
+
+
+def _worker(arguments: Any) -> Any:
+    from hauberk.clients.worker import Worker
+
+    return Worker(**ray.get(arguments))
+
+
+class ImpatientQueue(Queue):
+    """A queue whose readers look up ten times a second; Flower's look up once, so that each run ends a second late."""
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        """Returns the next item as `Queue.get` does, after at most 0.1 s."""
+        return super().get(block, min(timeout, 0.1) if timeout is not None else None)
+
+
+@contextlib.contextmanager
+def _watched(pool: Pool) -> Iterator[None]:
+    """Puts our backend and queue where Flower looks for its own, and quietens its banner."""
+    logger, level = logging.getLogger("flwr"), logging.getLogger("flwr").level
+    originals = raybackend.RayBackend, vce_api.Queue
+    raybackend.RayBackend = type("Backend", (WatchedBackend,), {"pool": pool})  # type: ignore[misc, assignment]
+    vce_api.Queue = ImpatientQueue  # type: ignore[misc]
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        raybackend.RayBackend, vce_api.Queue = originals  # type: ignore[misc]
+        logger.setLevel(level)

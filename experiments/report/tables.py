@@ -1,0 +1,136 @@
+"""Tables on the terminal: a run's summary, runs side by side, and the names that a spec can use."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from hauberk.experiments.runner.run_dir import read_rounds, read_run
+from hauberk.tasks.errors import UserError
+
+METRICS = {
+    "accuracy": "accuracy",
+    "macro_f1": "macro F1",
+    "attack_success_rate": "attack success",
+    "attack_success_floor": "its floor",
+}
+
+
+def show_summary(console: Console, summary: Mapping[str, Any], folder: Path) -> None:
+    """Shows what a finished run came to."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    before = summary.get("before_repairs", {}).get("final")
+    for key, label in METRICS.items():
+        if summary["final"][key] is not None:
+            was = f"  (before the repairs {before[key]:.3f})" if before else ""
+            table.add_row(label, f"[bold]{summary['final'][key]:.3f}[/]{was}")
+    for name, report in summary.get("detectors", {}).items():
+        table.add_row(name, f"AUROC {_figure(report['auroc'])}")
+    table.add_row("model", summary["model_sha256"][:16])
+    table.add_row("rounds", f"{summary['rounds']} in {summary['seconds']:.0f} s")
+    table.add_row("records", str(folder))
+    console.print(table, highlight=False)
+
+
+def show_runs(console: Console, folders: Sequence[Path], plot: Path | None) -> None:
+    """Shows finished runs side by side, and draws them where ``plot`` says."""
+    runs = {str(folder): read_run(folder) for folder in folders}
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for heading in ("run", "rule", "attack"):
+        table.add_column(heading, overflow="fold")
+    for heading in ("accuracy", "F1", "attack", "floor", "s"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for folder, (spec, summary) in runs.items():
+        figures = [_figure(summary["final"][key]) for key in METRICS]
+        table.add_row(folder, summary["aggregator"], _attack(spec), *figures, f"{summary['seconds']:.0f}")
+    console.print(table, highlight=False)
+    if plot:
+        from hauberk.experiments.report.plots import draw_panels
+
+        draw_panels(
+            plot,
+            [
+                (f"{done['name']}: {done['aggregator']}", read_rounds(folder))
+                for folder, (_, done) in runs.items()
+            ],
+        )
+        console.print(f"plot: {plot}", highlight=False)
+
+
+def catalogue(kind: str | None) -> dict[str, dict[str, dict[str, Any]]]:
+    """Returns kind -> name -> parameter -> default (``"required"`` where there is none).
+
+    Raises:
+        UserError: no such kind.
+    """
+    from hauberk.attacks import FORGES, POISONS, TAMPERS
+    from hauberk.clients.plugins import PLUGINS
+    from hauberk.experiments.spec.registry import aggregators
+    from hauberk.server.detectors import DETECTORS
+    from hauberk.server.repairs import REPAIRS
+    from hauberk.strategies import PRE_AGGREGATORS
+    from hauberk.tasks.errors import nearest
+    from hauberk.tasks.partition import PARTITIONS
+    from hauberk.tasks.text.datasets import DATASETS
+    from hauberk.tasks.text.models import MODELS
+
+    shared = {f"{name} (tamper)": TAMPERS[name] for name in sorted(POISONS.keys() & TAMPERS)}
+    tables: dict[str, Mapping[str, type]] = {
+        "aggregators": {**aggregators(), **PRE_AGGREGATORS},
+        "attacks": {**TAMPERS, **FORGES, **POISONS, **shared},
+        "datasets": DATASETS,
+        "models": MODELS,
+        "partitions": PARTITIONS,
+        "plugins": PLUGINS,
+        "repairs": REPAIRS,
+        "detectors": DETECTORS,
+    }
+    if kind is not None and kind not in tables:
+        raise UserError(f"list: unknown kind {kind!r}; {nearest(kind, tables)}")
+    return {
+        name: {entry: _defaults(cls) for entry, cls in table.items()}
+        for name, table in tables.items()
+        if kind in (None, name)
+    }
+
+
+def show_catalogue(console: Console, names: Mapping[str, Any], *, as_json: bool) -> None:
+    """Shows the catalogue as a table or as JSON."""
+    if as_json:
+        console.print_json(json.dumps(names, default=str))
+        return
+    for kind, entries in names.items():
+        table = Table(
+            title=kind, title_justify="left", title_style="bold", box=None, pad_edge=False, show_header=False
+        )
+        for name, parameters in entries.items():
+            table.add_row(name, ", ".join(f"{key}={value!r}" for key, value in parameters.items()))
+        console.print(table, highlight=False)
+
+
+def _defaults(cls: type) -> dict[str, Any]:
+    defaults = {}
+    for field in dataclasses.fields(cls):
+        if field.default is not dataclasses.MISSING:
+            defaults[field.name] = field.default
+        elif field.default_factory is not dataclasses.MISSING:
+            defaults[field.name] = field.default_factory()
+        else:
+            defaults[field.name] = "required"
+    return defaults
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _attack(spec: Mapping[str, Any]) -> str:
+    parts = [spec.get("attack", {}).get(kind) for kind in ("poison", "tamper", "forge")]
+    return " + ".join(part["name"] for part in parts if part) or "none"

@@ -1,0 +1,1 @@
+"""One run, from the spec to its folder."""

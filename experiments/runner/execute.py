@@ -1,0 +1,131 @@
+"""Runs one experiment: prepare, play its rounds on an engine, and leave a folder that says what happened."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from hauberk.attacks import Attack
+from hauberk.clients.worker import ClientReply
+from hauberk.experiments.runner.finalize import Result, conclude
+from hauberk.experiments.runner.progress import Quiet, Screen
+from hauberk.experiments.runner.run_dir import RunFolder, line_of
+from hauberk.experiments.runner.setup import prepare
+from hauberk.experiments.runner.signals import interruptible, stoppable
+from hauberk.experiments.spec import loader
+from hauberk.experiments.spec.loader import Spec
+from hauberk.server.round import Record, RoundFailed
+from hauberk.server.state import ServerState
+from hauberk.server.update_store import keep
+
+
+def run(
+    spec: Spec | Mapping[str, Any] | str | Path,
+    *,
+    aggregator: Any = None,
+    attack: Attack | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    screen: Screen | None = None,
+) -> Result:
+    """Runs ``spec`` and returns its result; a run that is finished already is not run again.
+
+    Args:
+        spec: a spec, its tables, or the path of its file.
+        aggregator: a rule of your own, in place of the one that the spec names.
+        attack: an attack of your own, likewise.
+        out: the run's folder; default ``runs/<name>-<hash8>``.
+        resume: go on from the folder's last checkpoint.
+        screen: who shows the progress; default nobody.
+
+    Raises:
+        UserError: the spec, its data or the folder make the run impossible.
+        RoundFailed: a round had too few usable updates; the rounds before it are kept.
+        Stopped: the run was interrupted; its last checkpoint is kept.
+    """
+    spec, screen = _spec(spec), screen or Quiet()
+    spec_hash = _hash(spec, aggregator, attack)
+    folder = RunFolder(out or Path("runs") / f"{spec.name}-{spec_hash[:8]}", spec_hash)
+    if _finished(folder):
+        return Result(folder.path, folder.summary or {})
+    state = folder.look(spec, resume=resume)
+    played = state.round if state else 0
+    screen.begin(spec, folder.path, played)
+    with stoppable() as stop, _engine(spec, stop) as engine:
+        prepared = prepare(spec, aggregator=aggregator, attack=attack)
+        prepared.check()
+        prepared = replace(prepared, server=replace(prepared.server, keep=partial(keep, folder.path)))
+        screen.ready(prepared)
+        folder.begin(spec, played)
+        recorder = Recorder(folder, screen)
+        try:
+            last = engine(prepared, state or prepared.start, recorder)
+        except RoundFailed as error:
+            folder.record({"round": recorder.round + 1, "failed": str(error), "refused": error.refused})
+            raise
+        with interruptible(stop):
+            return conclude(prepared, last, folder, screen)
+
+
+class Recorder:
+    """Records, checkpoints and shows each round, in this order: a record without its checkpoint is played again."""
+
+    def __init__(self, folder: RunFolder, screen: Screen) -> None:
+        self._folder, self._screen = folder, screen
+        self._since = time.perf_counter()
+        self.round = 0
+
+    def asked(self, number: int, n_clients: int) -> None:  # noqa: D102
+        self.round = number - 1
+        self._screen.asked(number, n_clients)
+
+    def replied(self, reply: ClientReply) -> None:  # noqa: D102
+        self._screen.replied(reply)
+
+    def finished(self, state: ServerState, record: Record) -> None:  # noqa: D102
+        started = time.perf_counter()
+        now, self._since = started - self._since, started
+        line = {**line_of(record), "wall": round(now, 3)}
+        self._folder.record(line)
+        self._folder.keep(state)
+        self.round = state.round
+        self._screen.finished(line)
+
+
+def _finished(folder: RunFolder) -> bool:
+    """Whether the folder holds this very run, finished; another spec's is refused by `RunFolder.look`."""
+    summary = folder.summary
+    return summary is not None and summary.get("spec_hash") == folder.spec_hash
+
+
+def _spec(spec: Spec | Mapping[str, Any] | str | Path) -> Spec:
+    if isinstance(spec, Spec):
+        return spec
+    return loader.parse(spec) if isinstance(spec, Mapping) else loader.load(spec)
+
+
+def _hash(spec: Spec, aggregator: Any, attack: Attack | None) -> str:
+    if aggregator is None and attack is None:
+        return spec.hash
+    return hashlib.sha256(f"{spec.hash} {aggregator!r} {attack!r}".encode()).hexdigest()
+
+
+@contextlib.contextmanager
+def _engine(spec: Spec, stop: threading.Event) -> Iterator[Any]:
+    """Yields the engine; Ray's workers start here, so that they import while the driver reads its data."""
+    if spec.engine.name == "inline":
+        from hauberk.experiments.engines.inline import run_inline
+
+        yield lambda prepared, state, observer: run_inline(prepared, state, observer, stop)
+        return
+    from hauberk.experiments.engines.ray import ray_session
+
+    with ray_session(spec, stop) as engine:
+        yield engine

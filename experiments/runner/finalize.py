@@ -1,0 +1,93 @@
+"""What comes after the last round: repairs, a look at the final model, and the summary."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from hauberk.experiments.analysis.detect import scored
+from hauberk.experiments.report.plots import draw_curves
+from hauberk.experiments.runner.finished import Finished
+from hauberk.experiments.runner.progress import Screen
+from hauberk.experiments.runner.run_dir import RunFolder
+from hauberk.experiments.runner.setup import Prepared
+from hauberk.experiments.runner.text_stealth import stealth_of
+from hauberk.server import checkpoint
+from hauberk.server.state import ServerState, model_sha256
+from hauberk.tasks.parameters import load_state
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished run: where it is and its summary."""
+
+    folder: Path
+    summary: dict[str, Any]
+
+
+def conclude(prepared: Prepared, last: ServerState, folder: RunFolder, screen: Screen) -> Result:
+    """Repairs the last model, looks at its inputs and writes the summary: from here on the run is finished."""
+    summary = summarise(prepared, last, folder)
+    final = last
+    if prepared.server.repairs.at_end:
+        screen.concluding(f"repairs: {', '.join(prepared.server.repairs.steps)}")
+        final, changes = repaired(prepared, last, summary)
+        summary |= changes
+        checkpoint.save(folder.path / checkpoint.REPAIRED, final, folder.spec_hash)
+    screen.concluding("the final model")
+    run = Finished(prepared, final.parameters, final.round)
+    summary["stealth"] = stealth_of(run)
+    if prepared.spec.detectors:
+        summary["detectors"] = scored(run, prepared.spec.build_detectors())
+    draw_curves(
+        folder.path / "curves.png", folder.rounds(), f"{prepared.spec.name}: {prepared.spec.aggregator.name}"
+    )
+    folder.finish(summary)
+    return Result(folder.path, summary)
+
+
+def summarise(prepared: Prepared, last: ServerState, folder: RunFolder) -> dict[str, Any]:
+    """Returns what ``summary.json`` holds."""
+    spec, rounds = prepared.spec, folder.rounds()
+    names = ("accuracy", "macro_f1", "attack_success_rate", "attack_success_floor")
+    return {
+        "name": spec.name,
+        "spec_hash": folder.spec_hash,
+        "engine": spec.engine.name,
+        "aggregator": spec.aggregator.name,
+        "rounds": last.round,
+        "model_sha256": model_sha256(last.parameters, prepared.server.layout),
+        "final": {name: rounds[-1][name] for name in names},
+        "knowledge": prepared.server.attack.knowledge if prepared.server.attack else None,
+        "labels": list(prepared.labels),
+        "refused": sum(len(line["refused"]) for line in rounds),
+        "warnings": prepared.warnings,
+        "seconds": round(sum(line["wall"] for line in rounds), 2),
+        "versions": versions(),
+    }
+
+
+def repaired(
+    prepared: Prepared, last: ServerState, summary: Mapping[str, Any]
+) -> tuple[ServerState, dict[str, Any]]:
+    """Returns the state after the repairs that run at the end, and what they change in the summary."""
+    server = prepared.server
+    parameters, reports = server.repairs.finally_(last.parameters, last.round)
+    load_state(server.model, parameters)
+    changes = {
+        "model_sha256": model_sha256(parameters, server.layout),
+        "final": server.evaluate(server.model),
+        "repairs": reports,
+        "before_repairs": {key: summary[key] for key in ("model_sha256", "final")},
+    }
+    return replace(last, parameters=parameters), changes
+
+
+def versions() -> dict[str, str]:
+    """Returns the versions that a result depends on."""
+    packages = ("hauberk", "torch", "flwr", "ray", "transformers", "numpy")
+    return {"python": platform.python_version(), **{name: version(name) for name in packages}}

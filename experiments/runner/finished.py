@@ -1,0 +1,125 @@
+"""A finished run, opened again: its data, its final model and its trigger, for questions that come later."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from hauberk.experiments.runner.run_dir import read_run
+from hauberk.experiments.runner.setup import Prepared, prepare
+from hauberk.experiments.spec import loader
+from hauberk.experiments.spec.loader import Spec
+from hauberk.server import checkpoint
+from hauberk.server.detectors import View
+from hauberk.server.evaluation import Metrics
+from hauberk.server.repair_steps import Reports
+from hauberk.server.repairs import Repair
+from hauberk.tasks.errors import UserError
+from hauberk.tasks.parameters import load_state
+from hauberk.tasks.seeds import generator
+from hauberk.tasks.text.examples import Example
+
+
+@dataclass(frozen=True, eq=False)
+class Finished:
+    """A finished run.
+
+    Attributes:
+        prepared: as it was before the first round; its one model is overwritten by whoever computes with it.
+        parameters: of the final model, after the repairs of its spec, [n_params].
+        rounds: how many there were.
+    """
+
+    prepared: Prepared
+    parameters: Tensor
+    rounds: int
+
+    @property
+    def spec(self) -> Spec:
+        """The run's spec."""
+        return self.prepared.spec
+
+    @property
+    def clean(self) -> tuple[Example, ...]:
+        """The server's own examples."""
+        return tuple(self.prepared.server.repairs.context.clean)
+
+    @cached_property
+    def view(self) -> View:
+        """The final model as a detector sees it."""
+        load_state(self.prepared.server.model, self.parameters)
+        return self.prepared.view()
+
+    @property
+    def target(self) -> int | None:
+        """The class that the attack evokes, if there is one."""
+        return self.prepared.target
+
+    def triggered(self) -> list[Example]:
+        """Returns the test samples of other classes with the trigger in them, the same as in the run's evaluation."""
+        attack = self.prepared.server.attack
+        if attack is None or attack.poison is None:
+            return []
+        return attack.poison.trigger(self.prepared.test, generator(self.spec.seed, "trigger"))
+
+    def metrics(self, parameters: Tensor) -> Metrics:
+        """Returns what a model with these ``parameters`` [n_params] is worth on the test split."""
+        server = self.prepared.server
+        load_state(server.model, parameters)
+        return server.evaluate(server.model)
+
+    def repaired(
+        self, steps: Mapping[str, Repair], *, n_clean: int | None = None, seed: int | None = None
+    ) -> tuple[Tensor, Reports]:
+        """Returns the parameters after ``steps``, and their reports; the run's folder is left alone.
+
+        Args:
+            steps: repairs in their order; when they would run does not matter here.
+            n_clean: how many of the server's clean examples they get; by default all.
+            seed: of their random choices; by default the run's.
+
+        Raises:
+            UserError: if a repair needs clean examples and the server has none, or fewer than ``n_clean``, which must
+                be at least 1.
+        """
+        repairs = self.prepared.server.repairs
+        if n_clean is not None and n_clean < 1:
+            raise UserError(f"clean: must be at least 1, got {n_clean}")
+        if n_clean is not None and n_clean > len(self.clean):
+            raise UserError(
+                f"clean: must be at most server.clean.n_examples = {len(self.clean)} of this run, got {n_clean}"
+            )
+        clean = self.clean[:n_clean]
+        for name, step in steps.items():
+            if step.needs_clean and not clean:
+                raise UserError(f"{name} needs clean examples, and this run has server.clean.n_examples = 0")
+        once = {name: replace(step, when="end", every=None) for name, step in steps.items()}
+        chosen = replace(repairs, steps=once, context=replace(repairs.context, clean=clean))
+        chosen = chosen if seed is None else replace(chosen, seed=seed)
+        return chosen.finally_(self.parameters, self.rounds)
+
+
+def read_finished(run: str | Path) -> Finished:
+    """Returns the finished run in the folder ``run``.
+
+    Raises:
+        UserError: there is no finished run, or its data have gone.
+    """
+    spec, summary, parameters = read_parameters(Path(run))
+    return Finished(prepare(spec), parameters, summary["rounds"])
+
+
+def read_parameters(run: Path) -> tuple[Spec, dict[str, Any], Tensor]:
+    """Returns a finished run's spec, its summary, and the parameters of its final model, [n_params]."""
+    tables, summary = read_run(run)
+    spec = loader.parse(tables, where=f"{run / 'spec.toml'}: ")
+    folder = checkpoint.REPAIRED if "before_repairs" in summary else "checkpoint"
+    state = checkpoint.load(run / folder, summary["spec_hash"])
+    if state is None:
+        raise UserError(f"{run}: its checkpoint folder is empty, so there is no model to take out")
+    return spec, summary, state.parameters

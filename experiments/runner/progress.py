@@ -1,0 +1,124 @@
+"""What a run shows while it goes on: one line a round, and a bar for the clients of the round that runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from hauberk.clients.worker import ClientReply
+from hauberk.experiments.runner.setup import Prepared
+from hauberk.experiments.spec.loader import Spec
+
+
+class Screen(Protocol):
+    """Who shows a run."""
+
+    def begin(self, spec: Spec, folder: Path, played: int) -> None:
+        """A run begins, or goes on after ``played`` rounds."""
+
+    def ready(self, prepared: Prepared) -> None:
+        """Data and model are there."""
+
+    def asked(self, number: int, n_clients: int) -> None:
+        """Round ``number`` asks ``n_clients`` clients."""
+
+    def replied(self, reply: ClientReply) -> None:
+        """One client answered."""
+
+    def finished(self, line: Mapping[str, Any]) -> None:
+        """A round is recorded."""
+
+    def concluding(self, work: str) -> None:
+        """The last round is recorded, and ``work`` with the final model begins."""
+
+
+class Quiet:
+    """Shows nothing."""
+
+    def begin(self, spec: Spec, folder: Path, played: int) -> None: ...  # noqa: D102
+    def ready(self, prepared: Prepared) -> None: ...  # noqa: D102
+    def asked(self, number: int, n_clients: int) -> None: ...  # noqa: D102
+    def replied(self, reply: ClientReply) -> None: ...  # noqa: D102
+    def finished(self, line: Mapping[str, Any]) -> None: ...  # noqa: D102
+    def concluding(self, work: str) -> None: ...  # noqa: D102
+
+
+class Terminal:
+    """Shows a run on a terminal; the bar disappears where the output is no terminal."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        columns = (TextColumn("{task.description}"), BarColumn(24), MofNCompleteColumn(), TimeElapsedColumn())
+        self._progress = Progress(*columns, console=console, transient=True)
+        self._bar = self._progress.add_task("preparing", total=None)
+        self._rounds = 0
+
+    def __enter__(self) -> Terminal:
+        if self.console.is_terminal:
+            self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def begin(self, spec: Spec, folder: Path, played: int) -> None:  # noqa: D102
+        self._rounds = spec.federation.rounds
+        liars = f", {spec.n_liars} malicious ({_attack(spec)})" if spec.n_liars else ", none malicious"
+        again = f", going on after round {played}" if played else ""
+        self.console.print(
+            f"[bold]{escape(spec.name)}[/]: {spec.task.dataset['name']}, {spec.task.model['name']}, "
+            f"{spec.federation.n_clients} clients{liars}, [bold]{spec.aggregator.name}[/], "
+            f"{spec.federation.rounds} rounds on {spec.engine.name}{again}",
+            highlight=False,
+        )
+
+    def ready(self, prepared: Prepared) -> None:  # noqa: D102
+        for warning in prepared.warnings:
+            self.console.print(f"[yellow]warning:[/] {escape(warning)}", highlight=False)
+        evaluated = len(prepared.server.evaluate.clean)
+        trained = sum(len(rows) for rows in prepared.worker["partitions"])
+        self.console.print(
+            f"{trained:,} training and {evaluated:,} test texts, {len(prepared.labels)} classes, "
+            f"{len(prepared.start.parameters):,} parameters",
+            highlight=False,
+        )
+
+    def asked(self, number: int, n_clients: int) -> None:  # noqa: D102
+        self._progress.update(
+            self._bar, description=f"round {number}/{self._rounds}", total=n_clients, completed=0
+        )
+
+    def replied(self, reply: ClientReply) -> None:  # noqa: D102
+        self._progress.advance(self._bar)
+
+    def finished(self, line: Mapping[str, Any]) -> None:  # noqa: D102
+        self.console.print(round_text(line, self._rounds), highlight=False)
+        for client, reason in line["refused"].items():
+            self.console.print(f"  [yellow]client {client} refused:[/] {escape(reason)}", highlight=False)
+
+    def concluding(self, work: str) -> None:  # noqa: D102
+        self._progress.reset(self._bar, description=work, total=None)
+
+
+def round_text(line: Mapping[str, Any], rounds: int) -> str:
+    """Returns the one line that a round is shown as."""
+    text = f"round {line['round']:>{len(str(rounds))}}/{rounds}  accuracy {line['accuracy']:.3f}"
+    if line["attack_success_rate"] is not None:
+        rate, floor = line["attack_success_rate"], line["attack_success_floor"]
+        colour = "red" if rate - floor > 0.3 else "green"
+        text += f"  attack [{colour}]{rate:.3f}[/] (floor {floor:.3f})"
+    liars = [client for client in line["malicious"] if str(client) in map(str, line["weights"] or {})]
+    if liars and line["weights"]:
+        weight = sum(value for client, value in line["weights"].items() if int(client) in liars)
+        text += f"  liars weigh {weight:.2f}"
+    return f"{text}  {line['wall']:.1f} s"
+
+
+def _attack(spec: Spec) -> str:
+    parts = [getattr(spec.attack, kind) for kind in ("poison", "tamper", "forge")]
+    return " + ".join(part["name"] for part in parts if part)

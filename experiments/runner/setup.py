@@ -1,0 +1,157 @@
+"""From a spec to everything a run needs: data, partitions, the server and what each worker is made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+
+from hauberk.attacks import Attack
+from hauberk.clients.worker import Worker
+from hauberk.experiments.runner import preflight
+from hauberk.experiments.spec.loader import Spec
+from hauberk.server.detection.fitting import check_detector
+from hauberk.server.detectors import View
+from hauberk.server.evaluation import prepare_evaluation
+from hauberk.server.repair_steps import Repairs
+from hauberk.server.repairs import Context
+from hauberk.server.server import Server
+from hauberk.server.state import ServerState
+from hauberk.strategies.update_matrix import layout_of
+from hauberk.tasks.errors import UserError
+from hauberk.tasks.parameters import flatten, state_of
+from hauberk.tasks.partition import partition
+from hauberk.tasks.seeds import generator
+from hauberk.tasks.text.examples import Example
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run before its first round.
+
+    Attributes:
+        start: the state before the first round.
+        labels: the names of the classes.
+        test: the test split.
+        worker: the keyword arguments of each process's `Worker`.
+        warnings: what the user should know before the run starts.
+    """
+
+    spec: Spec
+    server: Server
+    start: ServerState
+    labels: tuple[str, ...]
+    test: tuple[Example, ...]
+    worker: dict[str, Any]
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def target(self) -> int | None:
+        """The class that the attack evokes, if there is one."""
+        attack = self.server.attack
+        return None if attack is None or attack.poison is None else attack.poison.target
+
+    def view(self) -> View:
+        """Returns the server's model, in whatever state it is, as a detector sees it."""
+        server = self.server
+        return View(
+            model=server.model,
+            encode=server.repairs.context.encode,
+            labels=self.labels,
+            special_ids=server.repairs.context.tokenizer.special_ids,
+            precision=server.training.precision,
+            device=server.repairs.context.device,
+        )
+
+    def check(self) -> None:
+        """Refuses now, and not after hours of training, what would fail on the final model.
+
+        For the server alone: no other machine need have the files that repairs and detectors name.
+
+        Raises:
+            UserError: a repair or a detector of the spec cannot do its work.
+        """
+        context = self.server.repairs.context
+        for repair in self.server.repairs.steps.values():
+            repair.check(context)
+        for detector in self.spec.build_detectors().values():
+            check_detector(detector, self.view(), context.clean, self.target, self.spec.seed)
+
+    def make_worker(self) -> Worker:
+        """Returns the worker of this process."""
+        return Worker(**self.worker)
+
+
+def prepare(spec: Spec, *, aggregator: Any = None, attack: Attack | None = None) -> Prepared:
+    """Loads the data and builds the model of ``spec``; ``aggregator`` and ``attack`` replace what it names.
+
+    Raises:
+        UserError: what the data show to be impossible: a missing file, a class that does not exist, an empty client.
+    """
+    torch.set_num_threads(spec.server.threads)
+    if aggregator is not None and (problems := spec.problems_of(aggregator)):
+        raise UserError("; ".join(problems))
+    device = resolve_device(spec.device)
+    task, training = spec.build_task(), spec.build_training()
+    wanted = attack or spec.build_attack()
+    attack = wanted if spec.federation.n_malicious else None
+    splits = task.splits(spec.seed)
+    train, clean = draw_clean(splits.train, spec.server.clean.n_examples, spec.seed)
+    # Bound to the clients' texts alone: no attacker holds what the server keeps for itself.
+    attack = attack.bind(replace(splits, train=tuple(train))) if attack else None
+    encoded = task.encode(train)
+    partitions = partition(encoded.labels, spec.federation.n_clients, spec.build_partition(), spec.seed)
+    model = task.build(len(splits.labels), spec.seed).to(device)
+    lines = preflight.of_attack(spec, attack, splits, task, model)
+    if wanted and not attack:
+        lines.append("there is an attack, but federation.n_malicious = 0: nobody lies")
+    start = ServerState(0, flatten(state_of(model)).cpu())
+    layout = layout_of(state_of(model))
+    context = Context(
+        model=model, layout=layout, reference=start.parameters, clean=tuple(clean), encode=task.encode,
+        tokenizer=task.model.tokenizer(), training=training, rng=generator(spec.seed, "repairs"), device=device,
+    )  # fmt: skip
+    server = Server(
+        aggregate=aggregator or spec.build_aggregator(),
+        training=training,
+        evaluate=prepare_evaluation(task, splits.test, attack, spec.seed, training.precision, device),
+        model=model,
+        layout=layout,
+        seed=spec.seed,
+        n_clients=spec.federation.n_clients,
+        cohort_size=spec.federation.cohort_size,
+        attack=attack,
+        n_malicious=spec.federation.n_malicious if attack else 0,
+        clean=task.encode(clean) if clean else None,
+        repairs=Repairs(context=context, seed=spec.seed, steps=spec.build_repairs()),
+        keep_rounds=frozenset(spec.server.keep_updates),
+    )
+    lines += [
+        *preflight.of_schedule(server, spec.federation.rounds),
+        *server.evaluate.warnings(task.max_length),
+    ]
+    worker = {
+        "task": task, "seed": spec.seed, "n_classes": len(splits.labels), "examples": train,
+        "encoded": encoded, "partitions": partitions, "attack": attack,
+        "n_malicious": server.n_malicious, "threads": spec.engine.threads_per_client, "device": device,
+    }  # fmt: skip
+    return Prepared(spec, server, start, splits.labels, tuple(splits.test), worker, lines)
+
+
+def draw_clean(train: list[Example], n_examples: int, seed: int) -> tuple[list[Example], list[Example]]:
+    """Returns the clients' pool and the server's own clean examples, drawn apart from it."""
+    if n_examples >= len(train):
+        raise UserError(
+            f"server.clean.n_examples: must leave data to the clients, got {n_examples} of {len(train)} examples"
+        )
+    drawn = torch.randperm(len(train), generator=generator(seed, "clean"))[:n_examples].tolist()
+    chosen = set(drawn)
+    return [e for row, e in enumerate(train) if row not in chosen], [train[row] for row in drawn]
+
+
+def resolve_device(name: str) -> str:
+    """Returns the device that ``auto`` stands for here."""
+    if name != "auto":
+        return name
+    return "cuda" if torch.cuda.is_available() else "cpu"

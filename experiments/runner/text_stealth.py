@@ -1,0 +1,31 @@
+"""How well a run's attack hides in its texts and behind its trigger, measured once, on the final model."""
+
+from __future__ import annotations
+
+from hauberk.attacks.stealth import false_trigger_rate, text_stealth
+from hauberk.experiments.runner.finished import Finished
+from hauberk.tasks.seeds import generator
+from hauberk.tasks.text.trigram import fit
+
+
+def stealth_of(run: Finished) -> dict[str, float | None]:
+    """Returns the perplexity of triggered and of clean test texts, and the false-trigger rate.
+
+    Nothing where the attack has no poison.
+
+    The language model is a word trigram fitted on the clients' texts as they are. ``stealth/false_trigger_rate`` is
+    None where the trigger has no parts.
+    """
+    attack = run.prepared.server.attack
+    if attack is None or attack.poison is None:
+        return {}
+    texts = [
+        text for one in run.prepared.worker["examples"] for text in (one.text, one.second) if text is not None
+    ]
+    test, seed = list(run.prepared.test), run.spec.seed
+    found: dict[str, float | None] = {
+        **text_stealth(attack.poison, test, fit(texts), generator(seed, "stealth"))
+    }
+    rng = generator(seed, "false trigger")
+    found["stealth/false_trigger_rate"] = false_trigger_rate(attack.poison, test, run.view.logits, rng)
+    return found

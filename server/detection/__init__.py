@@ -1,0 +1,1 @@
+"""Fitting detectors on clean texts and scoring them: what all detectors share."""

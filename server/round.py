@@ -1,0 +1,140 @@
+"""One round, the same for every engine: sample, send, guard, forge, aggregate, evaluate."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from hauberk.clients.worker import ClientReply, Instruction
+from hauberk.server.collusion import forge
+from hauberk.server.evaluation import Metrics
+from hauberk.server.forensics import forensics
+from hauberk.server.repair_steps import Reports
+from hauberk.server.server import Server, attackers, cohort_of, sample
+from hauberk.server.state import ServerState
+from hauberk.strategies.base import Aggregation, Cohort, TooFewClientsError
+from hauberk.strategies.update_matrix import Collected, Reply, Rows
+from hauberk.tasks.parameters import load_state
+
+Dispatch = Callable[[Sequence[Instruction]], Iterable[ClientReply]]
+
+
+class RoundFailed(RuntimeError):
+    """A round has fewer usable updates than its rule needs; exit code 3.
+
+    Attributes:
+        refused: why, by client id.
+    """
+
+    def __init__(self, message: str, refused: dict[int, str] | None = None) -> None:
+        super().__init__(message)
+        self.refused = refused or {}
+
+
+@dataclass(frozen=True)
+class Record:
+    """What one round leaves in ``rounds.jsonl``."""
+
+    round: int
+    metrics: Metrics
+    sampled: list[int]
+    malicious: list[int]
+    knowledge: str | None  # what the attack declares that its attackers know
+    weights: dict[int, float] | None
+    refused: dict[int, str]
+    report: dict[str, float]
+    forensics: dict[str, float]
+    repairs: Reports
+    clients: dict[int, dict[str, float]]
+    seconds: dict[str, float]
+
+
+def play_round(server: Server, state: ServerState, dispatch: Dispatch) -> tuple[ServerState, Record]:
+    """Returns the state after one more round and its record.
+
+    Raises:
+        RoundFailed: the guard left fewer updates than the rule needs.
+    """
+    clock = Clock()
+    number = state.round + 1
+    sampled = sample(server, number)
+    rows = Rows(sampled, server.layout, state.parameters, server.guard)
+    replies: dict[int, ClientReply] = {}
+    for reply in dispatch(instructions(server, state, number, sampled)):
+        rows.add(Reply(reply.client_id, reply.arrays, reply.n_examples, reply.error))
+        replies.setdefault(reply.client_id, replace(reply, arrays=None))
+    clock.lap("clients")
+    malicious = [client for client in sampled if client in attackers(server, number)]
+    forged = forge(server, state, number, rows, malicious)
+    collected = rows.close()
+    clock.lap("guard")
+    cohort = cohort_of(server, state, number, collected.client_ids, collected.n_examples)
+    if number in server.keep_rounds and server.keep is not None:
+        server.keep(collected, cohort, malicious)
+    result = aggregate(server, state, cohort, collected)
+    clock.lap("aggregate")
+    evidence = forged | forensics(server.layout, collected, malicious)
+    clock.lap("forensics")
+    parameters = state.parameters + result.update
+    parameters, repaired = server.repairs.after(parameters, number)
+    clock.lap("repairs")
+    load_state(server.model, parameters)
+    metrics = server.evaluate(server.model)
+    clock.lap("evaluate")
+    accepted = {client: replies[client] for client in collected.client_ids}
+    clients = {**state.clients, **{client: reply.state for client, reply in accepted.items() if reply.state}}
+    record = Record(
+        number, metrics, list(sampled), malicious, server.attack.knowledge if server.attack else None,
+        _weights(result.weight, collected), collected.refused, result.report, evidence, repaired,
+        {client: reply.report for client, reply in accepted.items()}, clock.seconds,
+    )  # fmt: skip
+    return ServerState(number, parameters, result.state, clients), record
+
+
+def instructions(
+    server: Server, state: ServerState, number: int, sampled: Sequence[int]
+) -> list[Instruction]:
+    """Returns what each sampled client is told; the parameters are views of the one global vector."""
+    arrays = {name: tensor.numpy() for name, tensor in server.layout.unflatten(state.parameters).items()}
+    return [
+        Instruction(client, number, arrays, state.clients.get(client, {}), server.training, tuple(sampled))
+        for client in sampled
+    ]
+
+
+def aggregate(server: Server, state: ServerState, cohort: Cohort, collected: Collected) -> Aggregation:
+    """Returns the rule's aggregation of the rows that passed the guard."""
+    try:
+        if not collected.client_ids:
+            raise TooFewClientsError("no usable update is left.")
+        return server.aggregate(collected.updates, cohort=cohort, state=state.aggregator)
+    except TooFewClientsError as error:
+        refused = "; ".join(f"client {client}: {reason}" for client, reason in collected.refused.items())
+        raise RoundFailed(
+            f"round {cohort.round} failed: {error} Refused: {refused}", collected.refused
+        ) from None
+
+
+def _weights(weight: Tensor | None, collected: Collected) -> dict[int, float] | None:
+    if weight is None:
+        return None
+    return {
+        client: round(value, 6) for client, value in zip(collected.client_ids, weight.tolist(), strict=True)
+    }
+
+
+class Clock:
+    """Seconds by stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, stage: str) -> None:
+        """Books the time since the last lap on ``stage``."""
+        now = time.perf_counter()
+        self.seconds[stage] = round(now - self._last, 4)
+        self._last = now

@@ -1,0 +1,65 @@
+"""FedAvg: the mean of the updates; the baseline that one attacker can own.
+
+Source: McMahan et al., "Communication-Efficient Learning of Deep Networks from Decentralized Data",
+AISTATS 2017 (arXiv 1602.05629): x = sum_k (m_k / M) x_k.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hauberk.strategies.base import Aggregation, Cohort, Rule, State, within
+from hauberk.strategies.kernels.chunks import Updates, weighted_sum
+
+
+@dataclass(frozen=True, kw_only=True)
+class FedAvg(Rule):
+    """Averages the updates.
+
+    Args:
+        weighting: "uniform", or "examples" for the paper's weights by claimed example counts. The counts are
+            the clients' own word, so the default does without them.
+        cap: under "examples", a client counts for at most ``cap`` times the median count; ours: the paper
+            trusts every count.
+    """
+
+    weighting: str = "uniform"
+    cap: float = 3.0
+
+    def __post_init__(self) -> None:
+        if self.weighting not in ("uniform", "examples"):
+            raise ValueError(f"FedAvg.weighting must be 'uniform' or 'examples', got {self.weighting!r}.")
+        within(self, "cap", least=1)
+
+    def __call__(
+        self, updates: Updates, *, cohort: Cohort | None = None, state: State | None = None
+    ) -> Aggregation:
+        """Aggregates ``updates`` of shape [n_clients, n_params]; ``state`` is passed through.
+
+        Raises:
+            ValueError: if the weights need example counts that ``cohort`` lacks.
+        """
+        self.admit(updates)
+        weight = torch.full((len(updates),), 1 / len(updates), dtype=torch.float64)
+        if self.weighting == "examples":
+            weight = capped_weights(_n_examples(cohort, len(updates)), self.cap)
+        return Aggregation(weighted_sum(updates, weight), weight, state)
+
+
+def capped_weights(n_examples: Tensor, cap: float) -> Tensor:
+    """Returns weights that sum to 1, proportional to counts of at most ``cap`` times their median."""
+    capped = n_examples.clamp(max=cap * float(n_examples.quantile(0.5)))
+    return capped / capped.sum()
+
+
+def _n_examples(cohort: Cohort | None, n_clients: int) -> Tensor:
+    counts = () if cohort is None or cohort.n_examples is None else cohort.n_examples
+    if len(counts) != n_clients:
+        raise ValueError(
+            f"FedAvg with weighting='examples' needs one n_examples for each row, got {len(counts)} for"
+            f" {n_clients} rows."
+        )
+    return torch.tensor(counts, dtype=torch.float64)

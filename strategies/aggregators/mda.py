@@ -1,0 +1,116 @@
+"""MDA, minimum-diameter averaging: the mean of the n - f updates that lie closest together.
+
+Source: El Mhamdi, Guerraoui, Guirguis, Hoang and Rouault, "Genuinely Distributed Byzantine Machine Learning",
+PODC 2020 (arXiv 1905.03853): of all subsets of n - f rows the one with the least largest distance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hauberk.strategies.base import Aggregation, Cohort, Rule, State, check_majority, whole
+from hauberk.strategies.kernels.chunks import Updates, weighted_sum
+from hauberk.strategies.kernels.distances import squared_distances
+
+_ROUNDING = 1e-9  # relative, of a squared distance
+
+
+@dataclass(frozen=True, kw_only=True)
+class MDA(Rule):
+    """Averages the subset of n - f updates with the smallest diameter.
+
+    The diameter is one pair's distance, so that several subsets often share it; the one whose client ids
+    come first counts, as in ByzFL. No list of all subsets is made: with the distances above a bound as edges,
+    f rows that touch every edge leave a subset within it, and a search for those takes at most 2^f steps,
+    and far fewer as a rule.
+
+    Args:
+        n_malicious: f, the number of malicious clients to withstand; 2f < n_clients.
+    """
+
+    n_malicious: int
+
+    def __post_init__(self) -> None:
+        whole(self, "n_malicious", least=0)
+
+    def check(self, n_clients: int) -> None:
+        """Raises TooFewClientsError unless 2f < n_clients."""
+        check_majority(self, self.n_malicious, n_clients)
+
+    def __call__(
+        self, updates: Updates, *, cohort: Cohort | None = None, state: State | None = None
+    ) -> Aggregation:
+        """Aggregates ``updates`` of shape [n_clients, n_params]; ``state`` is passed through.
+
+        Raises:
+            TooFewClientsError: if there are too few clients for ``n_malicious``.
+        """
+        self.admit(updates)
+        distances = squared_distances(updates)
+        by_id = (cohort or Cohort()).by_id(len(updates)).to(distances.device)
+        subset = closest_subset(distances[by_id][:, by_id], len(updates) - self.n_malicious)
+        weight = torch.zeros_like(distances[0])
+        weight[by_id[subset]] = 1 / len(subset)
+        diameter = float(distances[by_id[subset]][:, by_id[subset]].max()) ** 0.5
+        return Aggregation(weighted_sum(updates, weight), weight, state, {"mda/diameter": diameter})
+
+
+def closest_subset(distances: Tensor, n_kept: int) -> list[int]:
+    """Returns the ``n_kept`` rows of least diameter, ascending; of several such subsets the first in order.
+
+    Args:
+        distances: between rows, shape [n_rows, n_rows], symmetric, squared or not.
+        n_kept: how many rows, 1 <= n_kept <= n_rows.
+    """
+    n_rows = len(distances)
+    rows = (1 << n_rows) - 1
+    bounds = sorted(set(distances.flatten().tolist()))
+    low, high = 0, len(bounds) - 1
+    while low < high:  # the least bound within which there is a subset
+        middle = (low + high) // 2
+        if _coverable(_edges(distances, bounds[middle]), rows, n_rows - n_kept):
+            high = middle
+        else:
+            low = middle + 1
+    edges = _edges(distances, bounds[low])
+    kept: list[int] = []
+    for row in range(n_rows):  # each row that a subset can have beside those before it
+        if len(kept) == n_kept or not rows >> row & 1:
+            continue
+        without = rows & ~edges[row]
+        if _coverable(edges, without, without.bit_count() - n_kept):
+            rows = without
+            kept.append(row)
+        else:
+            rows &= ~(1 << row)
+    return kept
+
+
+def _edges(distances: Tensor, bound: float) -> list[int]:
+    """Returns for each row the set of rows farther than ``bound`` from it, as the bits of a number.
+
+    Rounding is no distance: rows that NNM has made alike would be told apart by where they stand.
+    """
+    far = distances > bound * (1 + _ROUNDING)
+    return [sum(1 << j for j, edge in enumerate(row) if edge) for row in far.tolist()]
+
+
+def _coverable(edges: Sequence[int], rows: int, budget: int) -> bool:
+    """Returns whether all edges among ``rows`` vanish with at most ``budget`` of the rows."""
+    if budget < 0:
+        return False
+    degrees = {row: (edges[row] & rows).bit_count() for row in range(len(edges)) if rows >> row & 1}
+    row = max(degrees, key=degrees.__getitem__, default=0)
+    degree = degrees.get(row, 0)
+    if degree * budget < sum(degrees.values()) / 2:  # too many edges for so few rows
+        return False
+    if degree <= 1:
+        return True
+    neighbours = edges[row] & rows
+    return _coverable(edges, rows & ~(1 << row), budget - 1) or _coverable(
+        edges, rows & ~neighbours & ~(1 << row), budget - degree
+    )

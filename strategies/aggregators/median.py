@@ -1,0 +1,42 @@
+"""Coordinate-wise median: each parameter's middle value.
+
+Source: Yin et al., "Byzantine-Robust Distributed Learning: Towards Optimal Statistical Rates", ICML 2018
+(arXiv 1803.01498). For an even number of clients it is the mean of the two middle values.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hauberk.strategies.base import Aggregation, Cohort, Rule, State
+from hauberk.strategies.kernels.chunks import SLICE, Updates, columns, working
+from hauberk.strategies.kernels.sorting_networks import OrderStatistics
+
+
+@dataclass(frozen=True)
+class Median(Rule):
+    """Takes the median of each coordinate; a majority of honest clients bounds every one of them."""
+
+    def __call__(
+        self, updates: Updates, *, cohort: Cohort | None = None, state: State | None = None
+    ) -> Aggregation:
+        """Aggregates ``updates`` of shape [n_clients, n_params]; ``state`` is passed through."""
+        self.admit(updates)
+        return Aggregation(coordinate_median(updates), None, state)
+
+
+def coordinate_median(updates: Updates) -> Tensor:
+    """Returns the median of each column of ``updates`` [n_clients, n_params], shape [n_params]."""
+    n_clients, n_params = updates.shape
+    middle = torch.empty(n_params, dtype=updates.dtype, device=updates.device)
+    like = working(middle[:0])
+    ranks = ((n_clients - 1) // 2, n_clients // 2)
+    statistics = OrderStatistics(n_clients, ranks, like, min(SLICE, n_params))
+    for part, rows in columns(updates):
+        low, high = statistics(working(rows))
+        # Halved before they are added: the sum of two huge finite values may not be finite.
+        middle[part] = low if n_clients % 2 else low / 2 + high / 2
+    return middle

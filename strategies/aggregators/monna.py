@@ -1,0 +1,91 @@
+"""MoNNA: the mean of the n - f updates nearest to one that is trusted, or as central as any.
+
+Source: Farhadkhani, Guerraoui, Gupta, Hoang, Pinot and Stephan, "Robust Collaborative Learning with Linear
+Gradient Overhead", ICML 2023 (arXiv 2209.10931). There, each node trusts its own update; a server that has no
+data of its own has none to trust.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from hauberk.strategies.base import Aggregation, Cohort, Rule, State, check_majority, whole
+from hauberk.strategies.kernels.chunks import Updates, weighted_sum
+from hauberk.strategies.kernels.distances import distances_to, squared_distances
+
+_ROUNDING = 1e-9  # relative, of a sum of distances
+_FAR = 1e6  # times the size of the closest n - f: distances beyond would swallow the others' digits
+
+
+@dataclass(frozen=True, kw_only=True)
+class MoNNA(Rule):
+    """Averages the n - f updates nearest to a pivot; of equally near ones the lowest client ids.
+
+    Args:
+        n_malicious: f, the number of malicious clients to withstand; 2f < n_clients.
+        pivot: the client id of the pivot, who must be honest. By default it is the server's root update
+            where the cohort has one (which is not averaged itself), else the medoid: the update with the
+            least sum of distances to all others. Both defaults are ours, for a server without its own data.
+    """
+
+    uses: ClassVar[frozenset[str]] = frozenset({"root_update"})
+    n_malicious: int
+    pivot: int | None = None
+
+    def __post_init__(self) -> None:
+        whole(self, "n_malicious", least=0)
+        if self.pivot is not None:
+            whole(self, "pivot", least=0)
+
+    def check(self, n_clients: int) -> None:
+        """Raises TooFewClientsError unless 2f < n_clients."""
+        check_majority(self, self.n_malicious, n_clients)
+
+    def __call__(
+        self, updates: Updates, *, cohort: Cohort | None = None, state: State | None = None
+    ) -> Aggregation:
+        """Aggregates ``updates`` of shape [n_clients, n_params]; ``state`` is passed through.
+
+        Raises:
+            TooFewClientsError: if there are too few clients for ``n_malicious``.
+            ValueError: if the pivot is not among the clients.
+        """
+        self.admit(updates)
+        cohort = cohort or Cohort()
+        n_nearest = len(updates) - self.n_malicious
+        distances = self._distances(updates, cohort, n_nearest)
+        by_id = cohort.by_id(len(updates)).to(distances.device)
+        weight = torch.zeros_like(distances)
+        weight[by_id[distances[by_id].argsort(stable=True)[:n_nearest]]] = 1 / n_nearest
+        report = {"monna/radius": float(distances[weight > 0].max())}
+        return Aggregation(weighted_sum(updates, weight), weight, state, report)
+
+    def _distances(self, updates: Updates, cohort: Cohort, n_nearest: int) -> Tensor:
+        """Returns the distance of each row to the pivot, shape [n_clients]."""
+        if self.pivot is None and cohort.root_update is not None:
+            return distances_to(updates, cohort.root_update)
+        distances = squared_distances(updates).sqrt_()
+        ids = cohort.ids(len(updates))
+        if self.pivot is None:
+            return distances[medoid(distances, cohort.by_id(len(updates)).to(distances.device), n_nearest)]
+        if self.pivot not in ids:
+            raise ValueError(f"MoNNA.pivot must be one of the {len(ids)} client ids, got {self.pivot}.")
+        return distances[ids.index(self.pivot)]
+
+
+def medoid(distances: Tensor, by_id: Tensor, n_nearest: int) -> int:
+    """Returns the row with the least sum of distances [n_clients, n_clients] to all others.
+
+    Of rows that tie, the one whose ``n_nearest`` (itself among them) are closest counts, then the first in
+    ``by_id``.
+    """
+    nearest = distances.sort(dim=1).values[:, :n_nearest]
+    sums = distances.clamp(max=_FAR * float(nearest[:, -1].min())).sum(dim=1)
+    rows = by_id
+    for scores in (sums, nearest.sum(dim=1)):
+        rows = rows[scores[rows] <= scores[rows].min() * (1 + _ROUNDING)]
+    return int(rows[0])

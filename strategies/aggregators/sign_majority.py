@@ -1,0 +1,39 @@
+"""Sign majority: every client has one vote for each parameter, up or down.
+
+Source: Bernstein et al., "signSGD with Majority Vote is Communication Efficient and Fault Tolerant", ICLR 2019
+(arXiv 1810.05291): step * sign(sum_k sign(x_k)).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from hauberk.strategies.base import Aggregation, Cohort, Rule, State, within
+from hauberk.strategies.kernels.chunks import Updates, columns, working
+
+
+@dataclass(frozen=True, kw_only=True)
+class SignMajority(Rule):
+    """Moves every parameter by one step in the direction most clients want; where they tie it stays.
+
+    Args:
+        step: how far. The default is ours, a usual learning rate of Adam; every parameter moves by all of
+            it in every round, so that it has to be small.
+    """
+
+    step: float = 1e-3
+
+    def __post_init__(self) -> None:
+        within(self, "step", above=0)
+
+    def __call__(
+        self, updates: Updates, *, cohort: Cohort | None = None, state: State | None = None
+    ) -> Aggregation:
+        """Aggregates ``updates`` of shape [n_clients, n_params]; ``state`` is passed through."""
+        self.admit(updates)
+        update = torch.empty(updates.shape[1], dtype=updates.dtype, device=updates.device)
+        for part, rows in columns(updates):
+            update[part] = working(rows).sign().sum(dim=0).sign_().mul_(self.step)
+        return Aggregation(update, None, state)

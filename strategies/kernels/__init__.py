@@ -1,0 +1,1 @@
+"""What the rules compute with; a kernel knows no rule."""

@@ -1,0 +1,83 @@
+"""Geometry of client updates, computed a slice of columns at a time.
+
+A float64 copy of the whole matrix of a language model would not fit in memory, so each slice is widened
+alone. Float32 products would be twice as fast, but they miss 1e-6 on heavy-tailed rows and overflow on huge
+ones. No pair's distance depends on a third row, so a few huge rows blind nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from hauberk.strategies.kernels.chunks import Updates, columns
+
+_SLICE = 1 << 14  # columns; 20 float64 rows of it still fit in a core's cache
+_PIECES = 4  # of a slice, whose products are taken side by side: one product alone keeps one core busy
+_DOUBT = 1e-6  # below this share of the norms a difference of products has lost too many digits
+
+
+def gram_matrix(updates: Updates) -> Tensor:
+    """Returns the inner products of the rows, [n_clients, n_clients], in float64."""
+    gram = torch.zeros(len(updates), len(updates), dtype=torch.float64, device=updates.device)
+    for _, wide in widened(updates):
+        pieces = wide.unflatten(1, (-1, _even(wide.shape[1]))).transpose(0, 1)
+        gram += torch.bmm(pieces, pieces.transpose(1, 2)).sum(dim=0)
+    # The product rounds its two halves differently, and then two nearest rows would not tie.
+    return gram.triu_().add_(gram.triu(1).T)
+
+
+def squared_distances(updates: Updates, gram: Tensor | None = None) -> Tensor:
+    """Returns squared Euclidean distances between rows, [n_clients, n_clients], in float64.
+
+    ``gram`` is what ``gram_matrix(updates)`` gave, where that is known already.
+
+    Exact to 1e-6 relative for every pair: where two rows nearly agree, so that the products cancel, their
+    difference is summed directly. Distances too large for float64 are infinite.
+    """
+    gram = gram_matrix(updates) if gram is None else gram
+    norms = gram.diagonal()
+    total = norms[:, None] + norms[None, :]
+    squared = total - 2 * gram
+    doubtful = ~(squared > _DOUBT * total)  # also where the products overflowed into NaN
+    pairs = doubtful.triu(diagonal=1).nonzero()
+    if len(pairs):
+        first, second = pairs.T
+        squared[first, second] = squared[second, first] = _direct(updates, first, second)
+    return squared.fill_diagonal_(0)
+
+
+def distances_to(updates: Updates, point: Tensor) -> Tensor:
+    """Returns the distance of each row to ``point`` [n_params], shape [n_clients], in float64."""
+    squared = torch.zeros(len(updates), dtype=torch.float64, device=updates.device)
+    for part, wide in widened(updates):
+        wide -= point[part].double()
+        squared += torch.linalg.vecdot(wide, wide)
+    return squared.sqrt_()
+
+
+def _even(n_columns: int) -> int:
+    """Returns how many columns a piece has, so that all pieces of a slice are equal."""
+    return n_columns // _PIECES if n_columns % _PIECES == 0 and n_columns else max(n_columns, 1)
+
+
+def _direct(updates: Updates, first: Tensor, second: Tensor) -> Tensor:
+    """Returns the squared distance of each pair of rows, shape [n_pairs], from their differences."""
+    squared = torch.zeros(len(first), dtype=torch.float64, device=updates.device)
+    pairs = list(zip(first.tolist(), second.tolist(), strict=True))
+    for _, wide in widened(updates):
+        for index, (p, q) in enumerate(pairs):
+            difference = wide[p] - wide[q]
+            squared[index] += difference @ difference
+    return squared
+
+
+def widened(updates: Updates) -> Iterator[tuple[slice, Tensor]]:
+    """Yields (columns, part) in float64, all in one buffer: fresh memory would cost as much again."""
+    buffer = torch.empty(
+        len(updates), min(_SLICE, updates.shape[1]), dtype=torch.float64, device=updates.device
+    )
+    for place, part in columns(updates, _SLICE):
+        yield place, buffer[:, : part.shape[1]].copy_(part)
