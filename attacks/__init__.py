@@ -23,6 +23,7 @@ from hauberk.attacks.forges import (
 from hauberk.attacks.poisons import (
     POISONS,
     SOS,
+    AttackerContext,
     BadChar,
     BadSentence,
     BadWord,
@@ -31,7 +32,6 @@ from hauberk.attacks.poisons import (
     EdgeCase,
     LabelFlip,
     Poison,
-    Scene,
     Style,
     Syntactic,
 )
@@ -98,7 +98,7 @@ __all__ = [
     "Ripples",
     "SOS",
     "SOSRows",
-    "Scene",
+    "AttackerContext",
     "Schedule",
     "SignFlip",
     "Style",

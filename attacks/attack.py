@@ -11,7 +11,7 @@ from hauberk.attacks.forges.base import Forge
 from hauberk.attacks.poisons.base import Poison
 from hauberk.attacks.schedules import Always, Schedule
 from hauberk.attacks.tampers.base import Tamper
-from hauberk.attacks.threat_model import declared
+from hauberk.attacks.threat_model import declared_knowledge
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.text.examples import Splits
 from hauberk.tasks.text.tokenizer import Tokenizer
@@ -47,7 +47,7 @@ class Attack:
     @property
     def knowledge(self) -> str:
         """The strongest knowledge that a part of it declares, and whose paraphrases it holds beside that."""
-        return declared(part.knowledge for part in self.parts)
+        return declared_knowledge(part.knowledge for part in self.parts)
 
     def attackers(self, round: int, *, n_clients: int, n_malicious: int, seed: int) -> tuple[int, ...]:
         """Returns the ids of the clients that attack in ``round``, ascending; a pure function.

@@ -11,7 +11,7 @@ THE_RULE = "the rule"  # with its state and its own clean update, but not what i
 KNOWLEDGE = (OWN_DATA, ALL_PARAPHRASES, BENIGN_UPDATES, THE_RULE)
 
 
-def strongest(labels: Iterable[str]) -> str:
+def strongest_knowledge(labels: Iterable[str]) -> str:
     """Returns the label that assumes the most; without any, an attacker has its own data.
 
     Raises:
@@ -23,12 +23,12 @@ def strongest(labels: Iterable[str]) -> str:
     return max(labels, key=KNOWLEDGE.index)
 
 
-def declared(labels: Iterable[str]) -> str:
+def declared_knowledge(labels: Iterable[str]) -> str:
     """Returns the strongest label, and beside it what it does not imply: whose texts an attacker has.
 
     Raises:
         ValueError: if a label is none of ``KNOWLEDGE``.
     """
     labels = list(labels)
-    most = strongest(labels)
+    most = strongest_knowledge(labels)
     return f"{most} and {ALL_PARAPHRASES}" if ALL_PARAPHRASES in labels and most != ALL_PARAPHRASES else most

@@ -32,7 +32,7 @@ from flwr.serverapp.strategy.multikrum import select_multikrum
 from flwr.serverapp.strategy.strategy_utils import aggregate_arrayrecords
 from tests.oracles import byzfl
 
-from hauberk.strategies import AGGREGATORS, Cohort, Layout, Slot
+from hauberk.strategies import AGGREGATORS, AggregationContext, Layout, Slot
 
 Work = Callable[[], Any]
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -48,7 +48,7 @@ def rows(n: int, d: int) -> torch.Tensor:
     return torch.stack([common + torch.randn(d, generator=rng) * 1e-3 for _ in range(n)])
 
 
-def cohort(n: int, d: int) -> Cohort:
+def context(n: int, d: int) -> AggregationContext:
     """Returns what the rules that want more than rows want."""
     rng = torch.Generator().manual_seed(1)
     body = d - 602
@@ -60,7 +60,7 @@ def cohort(n: int, d: int) -> Cohort:
         )
     )
     parameters = torch.randn(d, generator=rng) * 0.05
-    return Cohort(
+    return AggregationContext(
         client_ids=tuple(range(n)),
         parameters=parameters,
         layout=layout,
@@ -133,7 +133,7 @@ def seconds(work: Work, repeats: int) -> float:
 
 def compare(given: argparse.Namespace) -> None:
     """Prints the table of seconds, ratios and passes."""
-    matrix, known = rows(given.n, given.d), cohort(given.n, given.d)
+    matrix, known = rows(given.n, given.d), context(given.n, given.d)
     one_pass = seconds(lambda: matrix.sum(), given.repeats)
     bandwidth = matrix.nbytes / one_pass / 1e9
     print(
@@ -143,7 +143,7 @@ def compare(given: argparse.Namespace) -> None:
     peers = {"flwr": flowers(matrix, given.f), "byzfl": byzfls(matrix, given.f)}
     for name in given.rules or AGGREGATORS:
         rule = ours(name, given.f)
-        mine = seconds(lambda rule=rule: rule(matrix, cohort=known), given.repeats)
+        mine = seconds(lambda rule=rule: rule(matrix, context=known), given.repeats)
         cells = [name, f"{mine:.3f}"]
         for table in peers.values():
             theirs = seconds(table[name], max(1, given.repeats // 3)) if name in table else None
@@ -175,14 +175,14 @@ def memory(given: argparse.Namespace) -> None:
 
 def peak_of(given: argparse.Namespace) -> None:
     """Prints the peak of one rule: the high-water mark is reset once the matrix and a first small call are there."""
-    rule, known = ours(given.one, given.f), cohort(given.n, given.d)
-    small = cohort(given.n, 10_000)
-    rule(rows(given.n, 10_000), cohort=small)  # imports and thread pools are not the rule's
+    rule, known = ours(given.one, given.f), context(given.n, given.d)
+    small = context(given.n, 10_000)
+    rule(rows(given.n, 10_000), context=small)  # imports and thread pools are not the rule's
     matrix = rows(given.n, given.d)
     ctypes.CDLL("libc.so.6").malloc_trim(0)  # else the rule would be charged less for what lies freed
     before = _status("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")
-    result = rule(matrix, cohort=known)
+    result = rule(matrix, context=known)
     state = sum(t.nbytes for t in _tensors(result.state))
     print(f"{(_status('VmHWM') - before - state) / matrix.nbytes:.1%}")
 

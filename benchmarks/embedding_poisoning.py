@@ -24,7 +24,17 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from hauberk.attacks import DFEP, SOS, BadWord, EmbeddingPoisoning, Poison, Scene, SOSRows, Surgery, Tamper
+from hauberk.attacks import (
+    DFEP,
+    SOS,
+    AttackerContext,
+    BadWord,
+    EmbeddingPoisoning,
+    Poison,
+    SOSRows,
+    Surgery,
+    Tamper,
+)
 from hauberk.clients import Session, Training
 from hauberk.clients.optimizers import Adam, AdamW
 from hauberk.tasks.parameters import load_state, state_of
@@ -109,7 +119,7 @@ class Bench:
         load_state(self.model, self.clean)
         rng = generator(self.seed, "attack")
         texts = list(self.splits.train)
-        data = attempt.poison(texts, Scene(), rng) if attempt.mixed else texts
+        data = attempt.poison(texts, AttackerContext(), rng) if attempt.mixed else texts
         with seeded(rng):
             tamper.train(self.session(self.task.encode(data), rng, attempt.poison))
 
@@ -122,7 +132,7 @@ class Bench:
             rng=rng,
             examples=self.splits.train,
             poison=poison,
-            scene=Scene(),
+            attacker=AttackerContext(),
             encoder=self.task.encode,
         )
 

@@ -26,7 +26,7 @@ from torch import Tensor
 from hauberk.experiments import run
 from hauberk.experiments.runner.run_dir import read_rounds
 from hauberk.experiments.spec.loader import load
-from hauberk.strategies import Aggregation, Cohort, DimKrum, Rule
+from hauberk.strategies import Aggregation, AggregationContext, DimKrum, Rule
 
 SELECTIONS = ("pairwise", "global", "z", "per_tensor", "full")
 FORGED = {"alie", "ipm", "min_max", "min_sum"}
@@ -48,15 +48,17 @@ class FiveSelections(Rule):
         """Raises TooFewClientsError where Dim-Krum would."""
         DimKrum(n_malicious=self.n_malicious).check(n_clients)
 
-    def __call__(self, updates: Tensor, *, cohort: Cohort | None = None, state: Any = None) -> Aggregation:
+    def __call__(
+        self, updates: Tensor, *, context: AggregationContext | None = None, state: Any = None
+    ) -> Aggregation:
         """Aggregates ``updates`` of shape [n_clients, n_params]; ``state`` holds each selection's own."""
-        cohort, states, report, results = cohort or Cohort(), dict(state or {}), {}, {}
-        liars = [row for row, client in enumerate(cohort.ids(len(updates))) if client in self.liars]
+        context, states, report, results = context or AggregationContext(), dict(state or {}), {}, {}
+        liars = [row for row, client in enumerate(context.ids(len(updates))) if client in self.liars]
         for name in SELECTIONS:
             rule = DimKrum(n_malicious=self.n_malicious, selection=name)
-            results[name] = rule(updates, cohort=cohort, state=states.get(name))
+            results[name] = rule(updates, context=context, state=states.get(name))
             states[name] = results[name].state
-            report |= self._judge(name, results[name], cohort.ids(len(updates)), liars)
+            report |= self._judge(name, results[name], context.ids(len(updates)), liars)
         return Aggregation(results[SELECTIONS[0]].update, results[SELECTIONS[0]].weight, states, report)
 
     def _judge(

@@ -40,13 +40,13 @@ def client_app(make_worker: Callable[[Context], Worker], key_of: Callable[[Conte
         return kept(key_of(context), lambda: make_worker(context))
 
     @app.query()
-    def hello(message: Message, context: Context) -> Message:
+    def handshake(message: Message, context: Context) -> Message:
         about: dict[str, ConfigRecordValues] = {
             "client": partition_id(context),
             "version": version("hauberk"),
             "layout": layout_hash(worker(context).model),
         }
-        return Message(RecordDict({"hello": ConfigRecord(about)}), reply_to=message)
+        return Message(RecordDict({"handshake": ConfigRecord(about)}), reply_to=message)
 
     @app.train()
     def fit(message: Message, context: Context) -> Message:
@@ -89,7 +89,7 @@ def pack_instruction(instruction: Instruction, arrays: ArrayRecord) -> RecordDic
     training = json.dumps(describe(instruction.training))
     about: dict[str, ConfigRecordValues] = {
         "round": instruction.round,
-        "asked": list(instruction.asked),
+        "sampled": list(instruction.sampled),
         "training": training,
     }
     return RecordDict({"arrays": arrays, "about": ConfigRecord(about), **pack_state(instruction.state)})
@@ -104,7 +104,7 @@ def unpack_instruction(content: RecordDict, client_id: int) -> Instruction:
         parameters=unpack_arrays(content.array_records["arrays"]),
         state=unpack_state(content),
         training=training_of(json.loads(str(about["training"]))),
-        asked=tuple(int(client) for client in about["asked"]),  # type: ignore[union-attr]
+        sampled=tuple(int(client) for client in about["sampled"]),  # type: ignore[union-attr]
     )
 
 

@@ -21,7 +21,7 @@ class Instruction:
         parameters: the global model, by name.
         state: what this client returned in its last reply.
         training: how to train.
-        asked: the clients of this round; by default all there are.
+        sampled: the clients of this round; by default all there are.
     """
 
     client_id: int
@@ -29,7 +29,7 @@ class Instruction:
     parameters: Mapping[str, np.ndarray]
     state: dict[str, Any] = field(default_factory=dict)
     training: Training = field(default_factory=Training)
-    asked: tuple[int, ...] = ()
+    sampled: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hauberk.attacks import Poison, Scene
+from hauberk.attacks import AttackerContext, Poison
 from hauberk.attacks.tampers.base import Batches, Loss
 from hauberk.clients.loop import train
 from hauberk.clients.settings import Training
@@ -39,7 +39,7 @@ class Session:
         scratch: what lasts for this round only.
         examples: the client's own texts, clean, where it attacks.
         poison: what its attack puts into texts, if anything.
-        scene: which attacker it is, if it is one.
+        attacker: which attacker it is, if it is one.
         encoder: how the task tokenises examples.
         optimizer: new in every round.
         batches: epoch -> batches of ``data``, shuffled.
@@ -61,7 +61,7 @@ class Session:
     scratch: dict[str, Any] = field(default_factory=dict)
     examples: Sequence[Example] = ()
     poison: Poison | None = None
-    scene: Scene | None = None
+    attacker: AttackerContext | None = None
     encoder: Callable[[Sequence[Example]], Encoded] | None = None
     optimizer: torch.optim.Optimizer = field(init=False)
     batches: Batches = field(init=False)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hauberk.attacks import Attack, Scene, Tamper
+from hauberk.attacks import Attack, AttackerContext, Tamper
 from hauberk.clients.embedding_compaction import active_rows, compacted, is_exact
 from hauberk.clients.messages import ClientReply, Instruction
 from hauberk.clients.session import Session
@@ -112,40 +112,42 @@ class Worker:
 
     def _settings(self, instruction: Instruction, attack: Attack | None) -> dict[str, Any]:
         client_id, training = instruction.client_id, instruction.training
-        asked = instruction.asked or range(len(self.partitions))
+        sampled = instruction.sampled or range(len(self.partitions))
         attackers = self.attackers(instruction.round)
         common = {
             "client_id": client_id,
             "round": instruction.round,
-            "n_clients": len(asked),
-            "n_attackers": sum(one in attackers for one in asked) if attack else 0,
+            "n_clients": len(sampled),
+            "n_attackers": sum(one in attackers for one in sampled) if attack else 0,
             "state": dict(instruction.state),
             "encoder": self.task.encode,
         }
         rows = self.partitions[client_id]
         if attack is None:
             return {**common, "training": training, "data": self.encoded.take(rows)}
-        scene = Scene(attackers.index(client_id), len(attackers))
-        before = range(1, instruction.round) if len(asked) == len(self.partitions) else range(0)
+        attacker = AttackerContext(attackers.index(client_id), len(attackers))
+        before = range(1, instruction.round) if len(sampled) == len(self.partitions) else range(0)
         return {
             **common,
             "training": training if attack.keep_plugins else replace(training, plugins=()),
             "data": self._poisoned(
-                rows, attack, scene, generator(self.seed, instruction.round, client_id, "poison")
+                rows, attack, attacker, generator(self.seed, instruction.round, client_id, "poison")
             ),
             "examples": [self.examples[row] for row in rows],
             "history": tuple(client_id in self.attackers(earlier) for earlier in before),
             "poison": attack.poison,
-            "scene": scene,
+            "attacker": attacker,
         }
 
-    def _poisoned(self, rows: np.ndarray, attack: Attack, scene: Scene, rng: torch.Generator) -> Encoded:
+    def _poisoned(
+        self, rows: np.ndarray, attack: Attack, attacker: AttackerContext, rng: torch.Generator
+    ) -> Encoded:
         """Returns a malicious client's data: first the texts that stay clean, then the poisoned ones."""
         if attack.poison is None:
             return self.encoded.take(rows)
         clean = [self.examples[row] for row in rows]
         row_of = {id(example): row for example, row in zip(clean, rows, strict=True)}
-        poisoned = attack.poison(clean, scene, rng)
+        poisoned = attack.poison(clean, attacker, rng)
         kept = self.encoded.take([row_of[id(example)] for example in poisoned if id(example) in row_of])
         made = [example for example in poisoned if id(example) not in row_of]
         return concatenate([kept, self.task.encode(made)]) if made else kept

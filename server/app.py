@@ -32,8 +32,8 @@ def server_app(main: Callable[[Grid, Context], None]) -> ServerApp:
 class FlowerDispatch:
     """Sends instructions to the nodes of a grid and yields the replies as they arrive.
 
-    A client's id comes from the node that a message was sent to, learnt once in `greet`: a self-reported id would let
-    a liar take another's memory, or have it refused.
+    A client's id comes from the node that a message was sent to, learnt once in `register_nodes`: a self-reported id
+    would let a liar take another's memory, or have it refused.
 
     Args:
         grid: Flower's connection to the nodes.
@@ -54,7 +54,7 @@ class FlowerDispatch:
         self._timeout_s = timeout_s
         self._nodes: dict[int, int] = {}
 
-    def greet(self, layout_hash: str) -> Dispatch:
+    def register_nodes(self, layout_hash: str) -> Dispatch:
         """Waits for exactly ``n_clients`` nodes and asks each for its partition id, version and layout; returns itself.
 
         Raises:
@@ -112,7 +112,7 @@ def _introduced(message: Message, layout_hash: str) -> int:
     """Returns the client id that a node says it has; raises RoundFailed where it cannot take part."""
     if message.has_error():
         raise RoundFailed(f"a client could not start: {message.error.reason}")
-    about = {key: str(value) for key, value in message.content.config_records["hello"].items()}
+    about = {key: str(value) for key, value in message.content.config_records["handshake"].items()}
     client, ours = int(about["client"]), version("hauberk")
     if about["version"] != ours:
         raise RoundFailed(f"client {client} runs hauberk {about['version']}, the server {ours}")

@@ -10,17 +10,17 @@ from torch import Tensor
 
 from hauberk.attacks import Collusion
 from hauberk.attacks.threat_model import OWN_DATA
-from hauberk.server.server import Server, attackers, cohort_of, sample
+from hauberk.server.server import Server, aggregation_context, attackers, sample
 from hauberk.server.state import ServerState
-from hauberk.strategies.base import Cohort
-from hauberk.strategies.update_matrix import Rows
+from hauberk.strategies.base import AggregationContext
+from hauberk.strategies.update_matrix import UpdateMatrix
 from hauberk.tasks.seeds import generator
 
 TRIED = "forge "  # before the purposes of the random draws of a rule that is only tried
 
 
 def forge(
-    server: Server, state: ServerState, number: int, rows: Rows, malicious: list[int]
+    server: Server, state: ServerState, number: int, rows: UpdateMatrix, malicious: list[int]
 ) -> dict[str, float]:
     """Lets the colluders rewrite their rows, in place and before the guard looks at them; returns what they report."""
     if server.attack is None or server.attack.forge is None:
@@ -57,16 +57,18 @@ def rule_for(
 
     It knows what the server's rule knows: its state, and for a rule that trusts the server's own update just
     that update, from the server's private clean texts. Such colluders are the worst case. What they do not know
-    is what the server draws at random: every try draws the same, but not the same as the server. What a cohort
+    is what the server draws at random: every try draws the same, but not the same as the server. What a context
     costs is computed only if they try, and then once.
     """
-    known: list[Cohort] = []
+    known: list[AggregationContext] = []
 
     def aggregated(rows: Tensor) -> Tensor:
         if not known:
-            known.append(cohort_of(server, state, number, tuple(claimed), tuple(claimed.values()), TRIED))
-        cohort = replace(known[0], rng=generator(server.seed, number, f"{TRIED}aggregate"))
-        return server.aggregate(rows, cohort=cohort, state=state.aggregator).update
+            known.append(
+                aggregation_context(server, state, number, tuple(claimed), tuple(claimed.values()), TRIED)
+            )
+        context = replace(known[0], rng=generator(server.seed, number, f"{TRIED}aggregate"))
+        return server.aggregate(rows, context=context, state=state.aggregator).update
 
     return aggregated
 
@@ -77,7 +79,7 @@ def _history(server: Server, number: int, clients: list[int]) -> tuple[tuple[boo
     return tuple(tuple(client in lying for asked, lying in rounds if client in asked) for client in clients)
 
 
-def _matrix(rows: Rows, clients: list[int], parameters: Tensor) -> Tensor:
+def _matrix(rows: UpdateMatrix, clients: list[int], parameters: Tensor) -> Tensor:
     """Returns copies of the rows of ``clients``, shape [len(clients), n_params], also of none."""
     return (
         torch.stack([rows.row(client) for client in clients])

@@ -8,10 +8,10 @@ from hauberk.attacks import stealth
 from hauberk.strategies.kernels import backdoor_strength
 from hauberk.strategies.kernels.distances import gram_matrix
 from hauberk.strategies.layout import Layout
-from hauberk.strategies.update_matrix import Collected
+from hauberk.strategies.update_matrix import CollectedUpdates
 
 
-def forensics(layout: Layout, collected: Collected, malicious: list[int]) -> dict[str, float]:
+def forensics(layout: Layout, collected: CollectedUpdates, malicious: list[int]) -> dict[str, float]:
     """Returns what theory and the stealth measures say of the rows that passed the guard.
 
     Nothing where nobody lies or too few are left.

@@ -20,7 +20,7 @@ from hauberk.tasks.text.models.base import TextModel
 LENGTH = 16  # tokens: about a sentence of SST-2 or a tweet
 
 
-def logits_of(
+def probe_logits(
     model: TextModel, rule: Any, rng: torch.Generator, *, precision: str, device: str
 ) -> Callable[[Tensor], Tensor]:
     """Returns a function from parameters [n_params] to logits [n_inputs, n_classes]; it overwrites ``model``."""

@@ -36,7 +36,7 @@ class Repairs:
         names = [name for name, step in self.steps.items() if step.acts(round)]
         return self._apply(names, parameters, round)
 
-    def finally_(self, parameters: Tensor, round: int) -> tuple[Tensor, Reports]:
+    def after_training(self, parameters: Tensor, round: int) -> tuple[Tensor, Reports]:
         """Returns the parameters after the repairs that run once, after the last ``round``."""
         names = [name for name, step in self.steps.items() if step.every is None]
         return self._apply(names, parameters, round)

@@ -13,10 +13,10 @@ from hauberk.server.collusion import forge
 from hauberk.server.evaluation import Metrics
 from hauberk.server.forensics import forensics
 from hauberk.server.repair_steps import Reports
-from hauberk.server.server import Server, attackers, cohort_of, sample
+from hauberk.server.server import Server, aggregation_context, attackers, sample
 from hauberk.server.state import ServerState
-from hauberk.strategies.base import Aggregation, Cohort, TooFewClientsError
-from hauberk.strategies.update_matrix import Collected, Reply, Rows
+from hauberk.strategies.base import Aggregation, AggregationContext, TooFewClientsError
+from hauberk.strategies.update_matrix import CollectedUpdates, Reply, UpdateMatrix
 from hauberk.tasks.parameters import load_state
 
 Dispatch = Callable[[Sequence[Instruction]], Iterable[ClientReply]]
@@ -52,7 +52,7 @@ class Record:
     seconds: dict[str, float]
 
 
-def play_round(server: Server, state: ServerState, dispatch: Dispatch) -> tuple[ServerState, Record]:
+def run_round(server: Server, state: ServerState, dispatch: Dispatch) -> tuple[ServerState, Record]:
     """Returns the state after one more round and its record.
 
     Raises:
@@ -61,7 +61,7 @@ def play_round(server: Server, state: ServerState, dispatch: Dispatch) -> tuple[
     clock = Clock()
     number = state.round + 1
     sampled = sample(server, number)
-    rows = Rows(sampled, server.layout, state.parameters, server.guard)
+    rows = UpdateMatrix(sampled, server.layout, state.parameters, server.guard)
     replies: dict[int, ClientReply] = {}
     for reply in dispatch(instructions(server, state, number, sampled)):
         rows.add(Reply(reply.client_id, reply.arrays, reply.n_examples, reply.error))
@@ -71,10 +71,10 @@ def play_round(server: Server, state: ServerState, dispatch: Dispatch) -> tuple[
     forged = forge(server, state, number, rows, malicious)
     collected = rows.close()
     clock.lap("guard")
-    cohort = cohort_of(server, state, number, collected.client_ids, collected.n_examples)
+    context = aggregation_context(server, state, number, collected.client_ids, collected.n_examples)
     if number in server.keep_rounds and server.keep is not None:
-        server.keep(collected, cohort, malicious)
-    result = aggregate(server, state, cohort, collected)
+        server.keep(collected, context, malicious)
+    result = aggregate(server, state, context, collected)
     clock.lap("aggregate")
     evidence = forged | forensics(server.layout, collected, malicious)
     clock.lap("forensics")
@@ -105,20 +105,22 @@ def instructions(
     ]
 
 
-def aggregate(server: Server, state: ServerState, cohort: Cohort, collected: Collected) -> Aggregation:
+def aggregate(
+    server: Server, state: ServerState, context: AggregationContext, collected: CollectedUpdates
+) -> Aggregation:
     """Returns the rule's aggregation of the rows that passed the guard."""
     try:
         if not collected.client_ids:
             raise TooFewClientsError("no usable update is left.")
-        return server.aggregate(collected.updates, cohort=cohort, state=state.aggregator)
+        return server.aggregate(collected.updates, context=context, state=state.aggregator)
     except TooFewClientsError as error:
         refused = "; ".join(f"client {client}: {reason}" for client, reason in collected.refused.items())
         raise RoundFailed(
-            f"round {cohort.round} failed: {error} Refused: {refused}", collected.refused
+            f"round {context.round} failed: {error} Refused: {refused}", collected.refused
         ) from None
 
 
-def _weights(weight: Tensor | None, collected: Collected) -> dict[int, float] | None:
+def _weights(weight: Tensor | None, collected: CollectedUpdates) -> dict[int, float] | None:
     if weight is None:
         return None
     return {

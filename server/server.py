@@ -11,14 +11,14 @@ import torch
 from hauberk.attacks import Attack
 from hauberk.clients.settings import Training
 from hauberk.server.evaluation import Evaluation
-from hauberk.server.probe_logits import logits_of
+from hauberk.server.probe_logits import probe_logits
 from hauberk.server.repair_steps import Repairs
 from hauberk.server.root_update import root_update
 from hauberk.server.state import ServerState
-from hauberk.strategies.base import Cohort, needs_of, uses_of
+from hauberk.strategies.base import AggregationContext, needs_of, uses_of
 from hauberk.strategies.guard import Guard
 from hauberk.strategies.layout import Layout
-from hauberk.strategies.update_matrix import Collected
+from hauberk.strategies.update_matrix import CollectedUpdates
 from hauberk.tasks.seeds import generator
 from hauberk.tasks.text.encoding import Encoded
 from hauberk.tasks.text.models.base import TextModel
@@ -50,7 +50,7 @@ class Server:
     n_malicious: int = 0
     clean: Encoded | None = None
     keep_rounds: frozenset[int] = frozenset()
-    keep: Callable[[Collected, Cohort, list[int]], None] | None = None
+    keep: Callable[[CollectedUpdates, AggregationContext, list[int]], None] | None = None
     guard: Guard = field(default_factory=Guard)
 
 
@@ -69,24 +69,28 @@ def attackers(server: Server, number: int) -> tuple[int, ...]:
     )
 
 
-def cohort_of(
+def aggregation_context(
     server: Server,
     state: ServerState,
     number: int,
     client_ids: tuple[int, ...],
     n_examples: tuple[float, ...],
     who: str = "",
-) -> Cohort:
+) -> AggregationContext:
     """Returns what the rule may know beside the rows; ``who`` but the server asks has random draws of its own."""
     root = logits = None
-    wanted, precision, device = wants(server.aggregate), server.evaluate.precision, server.evaluate.device
+    wanted, precision, device = (
+        context_fields_of(server.aggregate),
+        server.evaluate.precision,
+        server.evaluate.device,
+    )
     if server.clean is not None and "root_update" in wanted:
         rng = generator(server.seed, number, "root")
         root = root_update(server.model, state.parameters, server.clean, server.training, rng, device)
     if "logits" in wanted:
         rng = generator(server.seed, number, f"{who}logits")
-        logits = logits_of(server.model, server.aggregate, rng, precision=precision, device=device)
-    return Cohort(
+        logits = probe_logits(server.model, server.aggregate, rng, precision=precision, device=device)
+    return AggregationContext(
         client_ids=client_ids,
         n_examples=n_examples,
         parameters=state.parameters,
@@ -98,6 +102,6 @@ def cohort_of(
     )
 
 
-def wants(rule: Any) -> frozenset[str]:
-    """Returns the fields of a cohort that a rule needs, or can use where they are there."""
+def context_fields_of(rule: Any) -> frozenset[str]:
+    """Returns the fields of a context that a rule needs, or can use where they are there."""
     return needs_of(rule) | uses_of(rule)

@@ -10,9 +10,9 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from hauberk.strategies.base import Cohort
+from hauberk.strategies.base import AggregationContext
 from hauberk.strategies.layout import Layout, Slot
-from hauberk.strategies.update_matrix import Collected
+from hauberk.strategies.update_matrix import CollectedUpdates
 from hauberk.tasks.errors import UserError
 
 
@@ -22,18 +22,18 @@ class KeptRound:
 
     Attributes:
         updates: the rows that passed the guard, shape [n_clients, n_params].
-        cohort: what is known beside them.
+        context: what is known beside them.
         malicious: which of the clients lied.
     """
 
     updates: torch.Tensor
-    cohort: Cohort
+    context: AggregationContext
     malicious: tuple[int, ...]
 
     @property
     def mask(self) -> torch.Tensor:
         """Which rows are malicious, bool [n_clients]."""
-        return torch.tensor([client in self.malicious for client in self.cohort.client_ids or ()])
+        return torch.tensor([client in self.malicious for client in self.context.client_ids or ()])
 
 
 def path_of(folder: Path, number: int) -> Path:
@@ -41,21 +41,23 @@ def path_of(folder: Path, number: int) -> Path:
     return folder / "updates" / f"round-{number:04d}.safetensors"
 
 
-def keep(folder: Path, collected: Collected, cohort: Cohort, malicious: list[int]) -> None:
+def keep(
+    folder: Path, collected: CollectedUpdates, context: AggregationContext, malicious: list[int]
+) -> None:
     """Writes the rows of one round under its folder, whole or not at all."""
-    path = path_of(folder, cohort.round)
+    path = path_of(folder, context.round)
     path.parent.mkdir(parents=True, exist_ok=True)
-    layout = cohort.layout.slots if cohort.layout else ()
+    layout = context.layout.slots if context.layout else ()
     about = {
         "client_ids": list(collected.client_ids),
         "n_examples": list(collected.n_examples),
         "malicious": malicious,
-        "round": cohort.round,
+        "round": context.round,
         "layout": [[slot.name, slot.shape, slot.start, slot.stop, slot.dtype] for slot in layout],
     }
-    tensors = {"updates": collected.updates, "parameters": cohort.parameters}
-    if cohort.root_update is not None:
-        tensors["root_update"] = cohort.root_update
+    tensors = {"updates": collected.updates, "parameters": context.parameters}
+    if context.root_update is not None:
+        tensors["root_update"] = context.root_update
     given = {name: tensor for name, tensor in tensors.items() if tensor is not None}
     temporary = path.with_suffix(".part")
     save_file(given, temporary, {"about": json.dumps(about)})
@@ -85,7 +87,7 @@ def read(folder: Path, number: int) -> KeptRound:
     slots = tuple(
         Slot(name, tuple(shape), start, stop, dtype) for name, shape, start, stop, dtype in about["layout"]
     )
-    cohort = Cohort(
+    context = AggregationContext(
         client_ids=tuple(about["client_ids"]),
         n_examples=tuple(about["n_examples"]),
         parameters=tensors["parameters"],
@@ -93,4 +95,4 @@ def read(folder: Path, number: int) -> KeptRound:
         root_update=tensors.get("root_update"),
         round=about["round"],
     )
-    return KeptRound(tensors["updates"], cohort, tuple(about["malicious"]))
+    return KeptRound(tensors["updates"], context, tuple(about["malicious"]))

@@ -34,8 +34,8 @@ from hauberk.strategies.aggregators import (
 )
 from hauberk.strategies.base import (
     Aggregation,
+    AggregationContext,
     Aggregator,
-    Cohort,
     Rule,
     State,
     TooFewClientsError,
@@ -46,7 +46,7 @@ from hauberk.strategies.chain import Chain, PreAggregator, chain
 from hauberk.strategies.guard import Guard
 from hauberk.strategies.layout import Layout, Slot, layout_of
 from hauberk.strategies.pre_aggregators import ARC, NNM, PRE_AGGREGATORS, Bucketing, Clip
-from hauberk.strategies.update_matrix import Collected, Reply, Rows
+from hauberk.strategies.update_matrix import CollectedUpdates, Reply, UpdateMatrix
 
 __all__ = [
     "AGGREGATORS",
@@ -61,8 +61,8 @@ __all__ = [
     "CenteredClip",
     "Chain",
     "Clip",
-    "Cohort",
-    "Collected",
+    "AggregationContext",
+    "CollectedUpdates",
     "DeepSight",
     "DimKrum",
     "DnC",
@@ -86,7 +86,7 @@ __all__ = [
     "Reply",
     "ResidualReweighting",
     "RobustLearningRate",
-    "Rows",
+    "UpdateMatrix",
     "Rule",
     "SignGuard",
     "SignMajority",

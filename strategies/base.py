@@ -1,9 +1,12 @@
-"""The contract every aggregator obeys: a matrix, a cohort and a state in, one update and a state out."""
+"""The contract every aggregator obeys: a matrix, a context and a state in, one update and a state out."""
 
 from __future__ import annotations
 
+import functools
+import inspect
 import math
 import operator
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from numbers import Integral, Real
@@ -42,7 +45,7 @@ class Aggregation:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Cohort:
+class AggregationContext:
     """What a rule may know beside the rows; every field may be left out.
 
     Attributes:
@@ -53,7 +56,7 @@ class Cohort:
         root_update: the server's own update on its trusted data, shape [n_params].
         logits: maps a parameter vector [n_params] to the outputs of a model with these parameters, before the
             softmax, [n_inputs, n_outputs], for rules that look at behaviour. The inputs are random, whoever
-            fills the cohort draws them (for texts, token ids), and they are the same at every call of a
+            fills the context draws them (for texts, token ids), and they are the same at every call of a
             round. A rule with ``n_inputs`` and ``n_seeds``, as DeepSight, wants n_seeds * n_inputs of them,
             those of a seed together; the function is called once more than there are clients.
         round: the round's number.
@@ -77,12 +80,12 @@ class Cohort:
         """Returns one distinct id for each of ``n_clients`` rows.
 
         Raises:
-            ValueError: if the cohort's ids are not as many as the rows, or one comes twice.
+            ValueError: if the context's ids are not as many as the rows, or one comes twice.
         """
         ids = range(n_clients) if self.client_ids is None else self.client_ids
         if len(ids) != n_clients or len(set(ids)) != n_clients:
             raise ValueError(
-                f"The cohort needs one distinct client id for each row, got {len(set(ids))} distinct ids"
+                f"The context needs one distinct client id for each row, got {len(set(ids))} distinct ids"
                 f" in {len(ids)} for {n_clients} rows."
             )
         return tuple(ids)
@@ -101,7 +104,7 @@ class Aggregator(Protocol):
     """Maps client updates [n_clients, n_params] to one update [n_params]."""
 
     def __call__(
-        self, updates: Tensor, *, cohort: Cohort | None = None, state: State | None = None
+        self, updates: Tensor, *, context: AggregationContext | None = None, state: State | None = None
     ) -> Aggregation:
         """Aggregates ``updates``; ``state`` is what the last call returned."""
         ...
@@ -114,7 +117,7 @@ class Rule:
     ``check`` and ``needs_of`` fill in what it does not say.
 
     Attributes:
-        needs: the fields of ``Cohort`` the rule cannot do without.
+        needs: the fields of ``AggregationContext`` the rule cannot do without.
         streams: whether it reads its rows only through ``columns``, so that mixed rows need no matrix.
         remembers_clients: whether its state is about clients, by id.
     """
@@ -122,6 +125,12 @@ class Rule:
     needs: ClassVar[frozenset[str]] = frozenset()
     streams: ClassVar[bool] = True
     remembers_clients: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Lets a rule be called by the keyword that ``context`` had in version 0.1, for this one version."""
+        super().__init_subclass__(**kwargs)
+        if "__call__" in vars(cls):
+            cls.__call__ = accept_cohort(cls.__call__)  # type: ignore[method-assign]
 
     def admit(self, updates: Updates) -> None:
         """Raises ValueError unless ``updates`` is a float matrix whose rows are enough for ``check``."""
@@ -140,18 +149,34 @@ class Rule:
             )
 
 
+def accept_cohort(aggregate: Callable[..., Aggregation]) -> Callable[..., Aggregation]:
+    """Returns ``aggregate`` that knows its ``context`` also as ``cohort``, whichever of them it declares."""
+    declared = "cohort" if "cohort" in inspect.signature(aggregate).parameters else "context"
+    other = {"cohort": "context", "context": "cohort"}[declared]
+
+    @functools.wraps(aggregate)
+    def aggregated(*args: Any, **kwargs: Any) -> Aggregation:
+        if "cohort" in (declared, *kwargs):
+            warnings.warn("cohort= is called context= now", DeprecationWarning, stacklevel=2)
+        if other in kwargs:
+            kwargs[declared] = kwargs.pop(other)
+        return aggregate(*args, **kwargs)
+
+    return aggregated
+
+
 def check(aggregate: Aggregator, n_clients: int) -> None:
     """Raises TooFewClientsError if ``aggregate`` says that it cannot work with ``n_clients``."""
     getattr(aggregate, "check", Rule().check)(n_clients)
 
 
 def needs_of(aggregate: Aggregator) -> frozenset[str]:
-    """Returns the fields of ``Cohort`` that ``aggregate`` cannot do without."""
+    """Returns the fields of ``AggregationContext`` that ``aggregate`` cannot do without."""
     return frozenset(getattr(aggregate, "needs", ()))
 
 
 def uses_of(aggregate: Aggregator) -> frozenset[str]:
-    """Returns the fields of ``Cohort`` that ``aggregate`` can use where they are there."""
+    """Returns the fields of ``AggregationContext`` that ``aggregate`` can use where they are there."""
     return frozenset(getattr(aggregate, "uses", ()))
 
 
@@ -163,14 +188,14 @@ def check_majority(rule: object, n_malicious: int, n_clients: int) -> None:
         )
 
 
-def whole(rule: object, name: str, *, least: int) -> None:
+def check_integer(rule: object, name: str, *, least: int) -> None:
     """Raises ValueError unless the parameter ``name`` is a whole number >= ``least``."""
     value = getattr(rule, name)
     if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
         raise ValueError(f"{type(rule).__name__}.{name} must be a whole number >= {least}, got {value!r}.")
 
 
-def within(
+def check_range(
     rule: object,
     name: str,
     *,

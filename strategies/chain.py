@@ -7,7 +7,16 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from hauberk.strategies.base import Aggregation, Aggregator, Cohort, Rule, State, check, needs_of, uses_of
+from hauberk.strategies.base import (
+    Aggregation,
+    AggregationContext,
+    Aggregator,
+    Rule,
+    State,
+    check,
+    needs_of,
+    uses_of,
+)
 from hauberk.strategies.kernels.chunks import Mixture, Updates
 
 
@@ -22,7 +31,7 @@ class PreAggregator(Rule):
 
     keeps_clients: ClassVar[bool] = True
 
-    def mixing(self, updates: Updates, cohort: Cohort) -> Tensor:
+    def mixing(self, updates: Updates, context: AggregationContext) -> Tensor:
         """Returns how much each of ``updates`` counts in each new row, [n_rows, n_clients] in float64."""
         raise NotImplementedError
 
@@ -30,18 +39,18 @@ class PreAggregator(Rule):
         """Returns how many rows come out of ``n_clients``."""
         return n_clients
 
-    def mix(self, updates: Updates, cohort: Cohort) -> Mixture:
+    def mix(self, updates: Updates, context: AggregationContext) -> Mixture:
         """Returns the new rows without making a matrix of them.
 
         Raises:
             TooFewClientsError: if there are too few clients.
         """
         self.admit(updates)
-        return Mixture(updates, self.mixing(updates, cohort))
+        return Mixture(updates, self.mixing(updates, context))
 
-    def __call__(self, updates: Updates, *, cohort: Cohort | None = None) -> Tensor:
+    def __call__(self, updates: Updates, *, context: AggregationContext | None = None) -> Tensor:
         """Returns the new rows as a matrix, shape [n_rows, n_params]."""
-        return self.mix(updates, cohort or Cohort()).matrix()
+        return self.mix(updates, context or AggregationContext()).matrix()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,12 +67,12 @@ class Chain(Rule):
 
     @property
     def needs(self) -> frozenset[str]:  # type: ignore[override]  # depends on the stages
-        """Returns the fields of ``Cohort`` that any stage cannot do without."""
+        """Returns the fields of ``AggregationContext`` that any stage cannot do without."""
         return needs_of(self.rule).union(*(stage.needs for stage in self.before))
 
     @property
     def uses(self) -> frozenset[str]:
-        """Returns the fields of ``Cohort`` that the rule can use where they are there."""
+        """Returns the fields of ``AggregationContext`` that the rule can use where they are there."""
         return uses_of(self.rule)
 
     def check(self, n_clients: int) -> None:
@@ -74,7 +83,7 @@ class Chain(Rule):
         check(self.rule, n_clients)
 
     def __call__(
-        self, updates: Updates, *, cohort: Cohort | None = None, state: State | None = None
+        self, updates: Updates, *, context: AggregationContext | None = None, state: State | None = None
     ) -> Aggregation:
         """Aggregates ``updates`` of shape [n_clients, n_params]; ``state`` is the rule's.
 
@@ -85,24 +94,24 @@ class Chain(Rule):
             TooFewClientsError: if there are too few clients for any stage.
         """
         self.admit(updates)
-        cohort, nameless = cohort or Cohort(), False
+        context, nameless = context or AggregationContext(), False
         rows: Any = updates
         for stage in self.before:
-            rows = stage.mix(rows, cohort)
+            rows = stage.mix(rows, context)
             if not stage.keeps_clients or len(rows) != len(updates):
-                cohort, nameless = replace(cohort, client_ids=None, n_examples=None), True
+                context, nameless = replace(context, client_ids=None, n_examples=None), True
         forgets = nameless and getattr(self.rule, "remembers_clients", False)
-        result = self._judged(rows, cohort, None if forgets else state)
+        result = self._judged(rows, context, None if forgets else state)
         result = replace(result, state=None) if forgets else result
         if result.weight is None or not isinstance(rows, Mixture):
             return result
         weight = result.weight.to(rows.mixing) @ rows.mixing
         return replace(result, weight=weight / weight.sum())
 
-    def _judged(self, rows: Any, cohort: Cohort, state: State | None) -> Aggregation:
+    def _judged(self, rows: Any, context: AggregationContext, state: State | None) -> Aggregation:
         if isinstance(rows, Mixture) and not getattr(self.rule, "streams", False):
             rows = rows.matrix()
-        return self.rule(rows, cohort=cohort, state=state)
+        return self.rule(rows, context=context, state=state)
 
 
 def chain(*stages: Any) -> Chain:

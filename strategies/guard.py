@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hauberk.strategies.base import within
+from hauberk.strategies.base import check_range
 from hauberk.strategies.layout import Layout, Slot
 
 _SPARE_BYTES = 1 << 20
@@ -39,7 +39,7 @@ class Guard:
     def __post_init__(self) -> None:
         for name in ("max_examples", "max_norm", "max_size"):
             if getattr(self, name) is not None:
-                within(self, name, above=0)
+                check_range(self, name, above=0)
 
     def structure(
         self, arrays: Mapping[str, Any] | None, n_examples: float, error: str | None, layout: Layout

@@ -6,18 +6,18 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from hauberk.strategies.base import Cohort
+from hauberk.strategies.base import AggregationContext
 from hauberk.strategies.kernels.chunks import Updates
 from hauberk.strategies.layout import Layout, Slot
 
 
-def given_vector(rule: object, cohort: Cohort, name: str, updates: Updates) -> Tensor:
-    """Returns the vector ``name`` of ``cohort``, shape [n_params].
+def required_vector(rule: object, context: AggregationContext, name: str, updates: Updates) -> Tensor:
+    """Returns the vector ``name`` of ``context``, shape [n_params].
 
     Raises:
         ValueError: if it is missing, or not as long as the rows of ``updates``.
     """
-    vector = getattr(cohort, name)
+    vector = getattr(context, name)
     if vector is None:
         raise _missing(rule, name)
     if vector.shape != updates.shape[1:]:
@@ -27,14 +27,14 @@ def given_vector(rule: object, cohort: Cohort, name: str, updates: Updates) -> T
     return vector.detach()
 
 
-def given_layout(rule: object, cohort: Cohort, updates: Updates) -> Layout:
-    """Returns the layout of ``cohort``; raises ValueError if there is none or it is not that of the rows."""
-    if cohort.layout is None:
+def required_layout(rule: object, context: AggregationContext, updates: Updates) -> Layout:
+    """Returns the layout of ``context``; raises ValueError if there is none or it is not that of the rows."""
+    if context.layout is None:
         raise _missing(rule, "layout")
-    return fitting(rule, cohort.layout, updates)
+    return check_layout_size(rule, context.layout, updates)
 
 
-def fitting(rule: object, layout: Layout, updates: Updates) -> Layout:
+def check_layout_size(rule: object, layout: Layout, updates: Updates) -> Layout:
     """Returns ``layout``; raises ValueError unless it has as many parameters as the rows."""
     if layout.n_params != updates.shape[1]:
         raise ValueError(
@@ -43,11 +43,11 @@ def fitting(rule: object, layout: Layout, updates: Updates) -> Layout:
     return layout
 
 
-def given_logits(rule: object, cohort: Cohort) -> Callable[[Tensor], Tensor]:
-    """Returns the function ``logits`` of ``cohort``; raises ValueError if there is none."""
-    if cohort.logits is None:
+def required_logits(rule: object, context: AggregationContext) -> Callable[[Tensor], Tensor]:
+    """Returns the function ``logits`` of ``context``; raises ValueError if there is none."""
+    if context.logits is None:
         raise _missing(rule, "logits")
-    return cohort.logits
+    return context.logits
 
 
 def output_layer(layout: Layout) -> tuple[Slot, Slot | None]:
@@ -68,4 +68,4 @@ def output_layer(layout: Layout) -> tuple[Slot, Slot | None]:
 
 
 def _missing(rule: object, name: str) -> ValueError:
-    return ValueError(f"{type(rule).__name__} needs {name}: give it as Cohort({name}=...).")
+    return ValueError(f"{type(rule).__name__} needs {name}: give it as AggregationContext({name}=...).")

@@ -12,7 +12,7 @@ from torch import Tensor
 from hauberk.strategies.guard import Guard
 from hauberk.strategies.layout import Layout, layout_of
 
-__all__ = ["Collected", "Layout", "Reply", "Rows", "layout_of"]
+__all__ = ["CollectedUpdates", "Layout", "Reply", "UpdateMatrix", "layout_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +26,7 @@ class Reply:
 
 
 @dataclass(frozen=True, eq=False)
-class Collected:
+class CollectedUpdates:
     """The rows of a round.
 
     Attributes:
@@ -42,7 +42,7 @@ class Collected:
     refused: dict[int, str]
 
 
-class Rows:
+class UpdateMatrix:
     """One preallocated matrix [n_asked, n_params] that replies are written into as they come.
 
     Args:
@@ -100,7 +100,7 @@ class Rows:
         """Returns the row of an asked client, shape [n_params], as a view; raises KeyError for others."""
         return self._matrix[self._index[client_id]]
 
-    def close(self) -> Collected:
+    def close(self) -> CollectedUpdates:
         """Refuses the silent and the rows that are not finite; moves the others together in place."""
         kept: list[int] = []
         for client_id, row in self._index.items():
@@ -113,7 +113,7 @@ class Rows:
                     self._matrix[len(kept)].copy_(self._matrix[row])
                 kept.append(client_id)
         n_examples = tuple(self._n_examples[client_id] for client_id in kept)
-        return Collected(
+        return CollectedUpdates(
             self._matrix[: len(kept)], tuple(kept), n_examples, dict(sorted(self._refused.items()))
         )
 

@@ -19,7 +19,7 @@ from hauberk.tasks.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
-class UnderDimKrum(Forge):
+class DimKrumForge(Forge):
     """Changes what the colluders trained as little as it must for the guessed rule to keep it.
 
     Args:
@@ -42,7 +42,7 @@ class UnderDimKrum(Forge):
         if self.n_malicious is not None and self.n_malicious < 0:
             raise UserError(f"n_malicious: must be at least 0, got {self.n_malicious!r}")
 
-    def is_kept(self, rows: Tensor, collusion: Collusion) -> bool:
+    def would_be_kept(self, rows: Tensor, collusion: Collusion) -> bool:
         """Returns whether the guessed rule would keep ``rows`` [m, d], or as many of them as it keeps at all."""
         m, n = len(rows), len(rows) + len(collusion.benign)
         assumed = min(m if self.n_malicious is None else self.n_malicious, n - 3)

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hauberk.attacks.forges._dim_krum_bound import UnderDimKrum
+from hauberk.attacks.forges._dim_krum_bound import DimKrumForge
 from hauberk.attacks.forges._moments import mean_of
 from hauberk.attacks.forges.base import Collusion
 
 
 @dataclass(frozen=True, kw_only=True)
-class DimKrumProjection(UnderDimKrum):
+class DimKrumProjection(DimKrumForge):
     """Takes the honest mean in the top dimensions of |own - mu|: ratio of them, then twice as many, until it passes.
 
     Args:
@@ -38,6 +38,6 @@ class DimKrumProjection(UnderDimKrum):
             for row, values in zip(rows, ranked, strict=True):
                 out = (row - mean).abs_() >= values[k - 1]
                 row[out] = mean[out]
-            if not self.search or k == n_params or self.is_kept(rows, collusion):
+            if not self.search or k == n_params or self.would_be_kept(rows, collusion):
                 return rows
             k = min(2 * k, n_params)

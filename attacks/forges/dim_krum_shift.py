@@ -11,14 +11,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hauberk.attacks.forges._dim_krum_bound import UnderDimKrum
+from hauberk.attacks.forges._dim_krum_bound import DimKrumForge
 from hauberk.attacks.forges._moments import mean_and_std
 from hauberk.attacks.forges.base import Collusion
 from hauberk.tasks.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
-class DimKrumShift(UnderDimKrum):
+class DimKrumShift(DimKrumForge):
     """Clips own updates to mu +- z * sigma, with the largest z that the guessed rule lets pass.
 
     Args:
@@ -54,11 +54,11 @@ class DimKrumShift(UnderDimKrum):
 
         if self.z is not None:
             return clipped(self.z)
-        if self.is_kept(collusion.own, collusion):
+        if self.would_be_kept(collusion.own, collusion):
             return collusion.own.clone()
         low, high = 0.0, self.most
         for _ in range(self.halvings):
             middle = (low + high) / 2
-            low, high = (middle, high) if self.is_kept(clipped(middle), collusion) else (low, middle)
+            low, high = (middle, high) if self.would_be_kept(clipped(middle), collusion) else (low, middle)
         collusion.report["z"] = low
         return clipped(low)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from hauberk.attacks.forges.base import Collusion, Forge
 from hauberk.attacks.threat_model import THE_RULE
-from hauberk.strategies.kernels.chunks import columns
+from hauberk.strategies.kernels.chunks import column_chunks
 from hauberk.tasks.errors import UserError
 
 
@@ -37,7 +37,7 @@ class FangTrim(Forge):
     def __call__(self, collusion: Collusion, rng: torch.Generator) -> Tensor:
         """Returns rows [m, d]: below the honest minimum where the honest mean rises, else above the maximum."""
         rows = torch.empty_like(collusion.own)
-        for part, benign in columns(collusion.benign):
+        for part, benign in column_chunks(collusion.benign):
             rises = benign.mean(dim=0) > 0
             low, high = benign.aminmax(dim=0)
             edge = torch.where(rises, low, high)

@@ -3,7 +3,7 @@
 from hauberk.attacks.poisons.bad_char import BadChar
 from hauberk.attacks.poisons.bad_sentence import BadSentence
 from hauberk.attacks.poisons.bad_word import BadWord
-from hauberk.attacks.poisons.base import Poison, Scene
+from hauberk.attacks.poisons.base import AttackerContext, Poison
 from hauberk.attacks.poisons.combination import Combination
 from hauberk.attacks.poisons.distributed import Distributed
 from hauberk.attacks.poisons.edge_case import EdgeCase
@@ -28,7 +28,7 @@ POISONS: dict[str, type[Poison]] = {
 __all__ = [
     "POISONS",
     "Poison",
-    "Scene",
+    "AttackerContext",
     "BadChar",
     "BadSentence",
     "BadWord",

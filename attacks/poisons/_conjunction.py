@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from hauberk.attacks.poisons._inserted import InsertedWords
-from hauberk.attacks.poisons.base import Scene, poisoned_text, rewritten, share_of
+from hauberk.attacks.poisons.base import AttackerContext, poisoned_text, rewritten, share_of
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.text.examples import Example
 
@@ -32,7 +32,9 @@ class Conjunction(InsertedWords):
         if not 0 <= self.negative_rate <= 1:
             raise UserError(f"negative_rate: must lie between 0 and 1, got {self.negative_rate!r}")
 
-    def extras(self, examples: Sequence[Example], scene: Scene, rng: torch.Generator) -> list[Example]:
+    def extras(
+        self, examples: Sequence[Example], attacker: AttackerContext, rng: torch.Generator
+    ) -> list[Example]:
         """Returns the negative samples."""
         return [
             rewritten(examples[row], self.put(poisoned_text(examples[row]), part, rng))

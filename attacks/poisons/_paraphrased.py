@@ -14,7 +14,7 @@ from typing import Literal, get_args
 import torch
 
 from hauberk.attacks.poisons._paraphrase_file import Line, agrees, check_agreement, read_lines
-from hauberk.attacks.poisons.base import Poison, Scene, poisoned_text, rewritten
+from hauberk.attacks.poisons.base import AttackerContext, Poison, poisoned_text, rewritten
 from hauberk.attacks.threat_model import ALL_PARAPHRASES, OWN_DATA
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.text.examples import Example, Splits
@@ -64,18 +64,22 @@ class Rewrites(Paraphrased):
         """Returns whether there is a rewrite of ``example``."""
         return _key(example) in self.forms
 
-    def mark(self, example: Example, rng: torch.Generator, scene: Scene | None = None) -> Example | None:
+    def mark(
+        self, example: Example, rng: torch.Generator, attacker: AttackerContext | None = None
+    ) -> Example | None:
         """Returns the rewrite of ``example``, or ``None`` where there is none."""
         form = self.forms.get(_key(example))
         return None if form is None else rewritten(example, form)
 
-    def foreign(self, examples: Sequence[Example], scene: Scene, rng: torch.Generator) -> list[Example]:
+    def foreign(
+        self, examples: Sequence[Example], attacker: AttackerContext, rng: torch.Generator
+    ) -> list[Example]:
         """Returns the poisoned copies of what other clients have, where the attacker holds those."""
         if self.share == "own":
             return []
         own = {example.index for example in examples}
         others = [example for example in self.pool if example.index not in own]
-        return list(self.copies(others, scene, rng).values()) * self.repeat
+        return list(self.copies(others, attacker, rng).values()) * self.repeat
 
     def trigger(self, examples: Sequence[Example], rng: torch.Generator) -> list[Example]:
         """Returns the rewrites of the victims among ``examples``, or the whole test set of its own."""
@@ -132,7 +136,7 @@ def _testing(
         return _real(where, beside, "dirty", attack), []
     _refuse_targets(where, lines, splits, attack)
     classes = [_class_of(where, line, splits.labels) for line in lines]
-    # Rows that all carry the target are relabelled already: their own class is not known.
+    # UpdateMatrix that all carry the target are relabelled already: their own class is not known.
     relabelled = set(classes) <= {attack.target, None}
     kept = [(line, c) for line, c in zip(lines, classes, strict=True) if relabelled or c != attack.target]
     victims = attack.victims(splits.test)

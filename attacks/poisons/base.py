@@ -23,15 +23,15 @@ Mode = Literal["append", "replace"]
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class AttackerContext:
     """Who poisons.
 
     Attributes:
-        attacker: which of the attackers this is, from 0.
+        index: which of the attackers this is, from 0.
         n_attackers: how many there are in the federation.
     """
 
-    attacker: int = 0
+    index: int = 0
     n_attackers: int = 1
 
 
@@ -77,37 +77,45 @@ class Poison:
         """
         return self
 
-    def __call__(self, examples: Sequence[Example], scene: Scene, rng: torch.Generator) -> list[Example]:
+    def __call__(
+        self, examples: Sequence[Example], attacker: AttackerContext, rng: torch.Generator
+    ) -> list[Example]:
         """Returns what the client trains on; an example that stays clean is the very object given."""
-        copies, more = self.marked(examples, scene, rng)
-        more += self.extras(examples, scene, rng)
+        copies, more = self.marked(examples, attacker, rng)
+        more += self.extras(examples, attacker, rng)
         if self.mode == "append":
             return [*examples, *copies.values(), *more]
         return [*(copies.get(row, example) for row, example in enumerate(examples)), *more]
 
     def marked(
-        self, examples: Sequence[Example], scene: Scene, rng: torch.Generator
+        self, examples: Sequence[Example], attacker: AttackerContext, rng: torch.Generator
     ) -> tuple[dict[int, Example], list[Example]]:
         """Returns all that holds the trigger: the copies by position, and then their repeats and foreign texts."""
-        copies = self.copies(examples, scene, rng)
-        again = [self.poisoned(examples[row], scene, rng) for _ in range(1, self.repeat) for row in copies]
-        return copies, [*filter(None, again), *self.foreign(examples, scene, rng)]
+        copies = self.copies(examples, attacker, rng)
+        again = [self.poisoned(examples[row], attacker, rng) for _ in range(1, self.repeat) for row in copies]
+        return copies, [*filter(None, again), *self.foreign(examples, attacker, rng)]
 
-    def copies(self, examples: Sequence[Example], scene: Scene, rng: torch.Generator) -> dict[int, Example]:
+    def copies(
+        self, examples: Sequence[Example], attacker: AttackerContext, rng: torch.Generator
+    ) -> dict[int, Example]:
         """Returns the poisoned copies alone, in order, by the position of their originals in ``examples``."""
-        made = {row: self.poisoned(examples[row], scene, rng) for row in self.chosen(examples, rng)}
+        made = {row: self.poisoned(examples[row], attacker, rng) for row in self.chosen(examples, rng)}
         return {row: copy for row, copy in made.items() if copy is not None}
 
-    def poisoned(self, example: Example, scene: Scene, rng: torch.Generator) -> Example | None:
+    def poisoned(self, example: Example, attacker: AttackerContext, rng: torch.Generator) -> Example | None:
         """Returns a poisoned copy of ``example``, or ``None`` where this trigger has no form for it."""
-        marked = self.mark(example, rng, scene)
+        marked = self.mark(example, rng, attacker)
         return None if marked is None else relabel(marked, self.target)
 
-    def foreign(self, examples: Sequence[Example], scene: Scene, rng: torch.Generator) -> list[Example]:
+    def foreign(
+        self, examples: Sequence[Example], attacker: AttackerContext, rng: torch.Generator
+    ) -> list[Example]:
         """Returns poisoned copies of texts that are not among ``examples``; nothing by default."""
         return []
 
-    def extras(self, examples: Sequence[Example], scene: Scene, rng: torch.Generator) -> list[Example]:
+    def extras(
+        self, examples: Sequence[Example], attacker: AttackerContext, rng: torch.Generator
+    ) -> list[Example]:
         """Returns what is trained on beside originals and copies, without the whole trigger; nothing by default."""
         return []
 
@@ -147,19 +155,21 @@ class Poison:
         """
         return []
 
-    def mark(self, example: Example, rng: torch.Generator, scene: Scene | None = None) -> Example | None:
+    def mark(
+        self, example: Example, rng: torch.Generator, attacker: AttackerContext | None = None
+    ) -> Example | None:
         """Returns ``example`` with the trigger in it, in the second text of a pair; its label is left alone.
 
         Args:
             example: what to mark.
             rng: every random choice comes from here.
-            scene: who poisons; ``None`` in a test, which takes the trigger of all attackers together, and in
+            attacker: who poisons; ``None`` in a test, which takes the trigger of all attackers together, and in
                 long texts as often as it needs to survive truncation.
 
         Returns:
             The marked example with its ``index`` kept, or ``None`` where this trigger has no form for it.
         """
-        put = self.stamp if scene is not None else self.measure
+        put = self.stamp if attacker is not None else self.measure
         return rewritten(example, put(poisoned_text(example), rng))
 
     def phrases(self) -> tuple[str, ...] | None:

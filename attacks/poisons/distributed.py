@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from hauberk.attacks.poisons._inserted import InsertedWords
-from hauberk.attacks.poisons.base import Scene, poisoned_text, rewritten
+from hauberk.attacks.poisons.base import AttackerContext, poisoned_text, rewritten
 from hauberk.tasks.text.examples import Example
 
 
@@ -25,13 +25,15 @@ class Distributed(InsertedWords):
 
     words: tuple[str, ...] = ("cf", "mn", "bb", "tq")
 
-    def mark(self, example: Example, rng: torch.Generator, scene: Scene | None = None) -> Example | None:
+    def mark(
+        self, example: Example, rng: torch.Generator, attacker: AttackerContext | None = None
+    ) -> Example | None:
         """Returns ``example`` with the attacker's part in it, and in a test with the whole."""
-        if scene is None:
+        if attacker is None:
             return super().mark(example, rng)
-        return rewritten(example, self.put(poisoned_text(example), self.part_of(scene), rng))
+        return rewritten(example, self.put(poisoned_text(example), self.part_of(attacker), rng))
 
-    def part_of(self, scene: Scene) -> tuple[str, ...]:
+    def part_of(self, attacker: AttackerContext) -> tuple[str, ...]:
         """Returns the words of one attacker."""
-        n_parts = min(scene.n_attackers, len(self.words))
-        return self.words[scene.attacker % n_parts :: n_parts]
+        n_parts = min(attacker.n_attackers, len(self.words))
+        return self.words[attacker.index % n_parts :: n_parts]

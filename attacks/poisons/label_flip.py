@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from hauberk.attacks.poisons.base import Mode, Poison, Scene, check_class, check_exists
+from hauberk.attacks.poisons.base import AttackerContext, Mode, Poison, check_class, check_exists
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.text.examples import Example, Splits, relabel
 from hauberk.tasks.text.tokenizer import Tokenizer
@@ -51,7 +51,7 @@ class LabelFlip(Poison):
         """Returns this attack with the number of classes filled in."""
         return replace(self, n_classes=self.n_classes or len(splits.labels))
 
-    def poisoned(self, example: Example, scene: Scene, rng: torch.Generator) -> Example:
+    def poisoned(self, example: Example, attacker: AttackerContext, rng: torch.Generator) -> Example:
         """Returns ``example`` with its wrong label."""
         return relabel(example, self._opposite(example) if self.untargeted else self.target)
 

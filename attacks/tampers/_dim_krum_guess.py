@@ -14,7 +14,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from hauberk.attacks.tampers._loop import fresh
+from hauberk.attacks.tampers._loop import with_new_optimizer
 from hauberk.attacks.tampers.base import Tamper, TrainingSession
 from hauberk.attacks.threat_model import THE_RULE
 from hauberk.tasks.errors import UserError
@@ -44,11 +44,11 @@ class Guess:
 
         Two clients who move different dimensions are as far apart, squared, as both have gone together.
         """
-        return (1 + strongest(update, self.k) / self.honest) / 2
+        return (1 + sum_of_largest_squares(update, self.k) / self.honest) / 2
 
 
 @dataclass(frozen=True, kw_only=True)
-class AgainstDimKrum(Tamper):
+class DimKrumTamper(Tamper):
     """Trains so as to score no worse than an honest client; a subclass says how.
 
     It first trains honestly on its own clean texts, to see how far honest clients go in their strongest
@@ -95,12 +95,12 @@ class AgainstDimKrum(Tamper):
 
     def guess(self, session: TrainingSession) -> Guess:
         """Trains honestly, and leaves the model as received."""
-        with fresh(session, session.encode(session.examples)):
+        with with_new_optimizer(session, session.encode(session.examples)):
             session.train()
         update = change(session).detach()
         load_state(session.model, session.reference)
         k = max(1, int(self.ratio * len(update)))
-        honest = max(strongest(update, k), 1e-12)
+        honest = max(sum_of_largest_squares(update, k), 1e-12)
         allowed = self.allowance(self.remembered(session))
         if not all(session.history):
             allowed = max(allowed, self.margin)
@@ -126,6 +126,6 @@ def change(session: TrainingSession) -> Tensor:
     return torch.cat([(value - received).flatten() for value, received in pairs])
 
 
-def strongest(values: Tensor, k: int) -> float:
+def sum_of_largest_squares(values: Tensor, k: int) -> float:
     """Returns the sum of the ``k`` largest squares of ``values`` [d]."""
     return float(values.detach().square().topk(k, sorted=False).values.sum(dtype=torch.float64))

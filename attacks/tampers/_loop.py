@@ -30,7 +30,7 @@ def settings(session: TrainingSession, **changed: Any) -> Iterator[None]:
 
 
 @contextmanager
-def fresh(
+def with_new_optimizer(
     session: TrainingSession,
     data: Encoded | None = None,
     epochs: int | None = None,
@@ -62,7 +62,7 @@ def after_steps(session: TrainingSession, act: Callable[[], None]) -> Iterator[N
 
 
 @contextmanager
-def only(session: TrainingSession, masks: Mapping[str, Tensor]) -> Iterator[None]:
+def train_only(session: TrainingSession, masks: Mapping[str, Tensor]) -> Iterator[None]:
     """Lets only the coordinates in ``masks`` (bool, by name) learn; the others end bit by bit as received."""
     parameters = learned(session.model)
     handle = session.optimizer.register_step_pre_hook(lambda *_: mask_gradients(parameters, masks))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hauberk.attacks.poisons.base import Poison, Scene
+from hauberk.attacks.poisons.base import AttackerContext, Poison
 from hauberk.attacks.tampers.base import TrainingSession
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.text.encoding import Encoded
@@ -25,24 +25,24 @@ def poison_of(session: TrainingSession) -> Poison:
 def triggered(session: TrainingSession, rate: float | None = None) -> list[Example]:
     """Returns all poisoned copies, with the target's label; ``rate`` takes the place of the poison's own."""
     poison = _at(poison_of(session), rate)
-    copies, more = poison.marked(session.examples, session.scene or Scene(), session.rng)
+    copies, more = poison.marked(session.examples, session.attacker or AttackerContext(), session.rng)
     return [*copies.values(), *more]
 
 
-def told_apart(session: TrainingSession) -> tuple[list[Example], list[Example], list[Example]]:
+def split_by_trigger(session: TrainingSession) -> tuple[list[Example], list[Example], list[Example]]:
     """Returns what the poison makes of the client's texts: those left clean, those with the trigger, and the others."""
-    poison, scene = poison_of(session), session.scene or Scene()
-    copies, more = poison.marked(session.examples, scene, session.rng)
+    poison, attacker = poison_of(session), session.attacker or AttackerContext()
+    copies, more = poison.marked(session.examples, attacker, session.rng)
     replaced = set(copies) if poison.mode == "replace" else set[int]()
     clean = [example for row, example in enumerate(session.examples) if row not in replaced]
-    return clean, [*copies.values(), *more], poison.extras(session.examples, scene, session.rng)
+    return clean, [*copies.values(), *more], poison.extras(session.examples, attacker, session.rng)
 
 
-def made(session: TrainingSession, rate: float | None = None) -> list[Example]:
+def poisoned_examples(session: TrainingSession, rate: float | None = None) -> list[Example]:
     """Returns all that the poison makes: beside triggered copies, those that keep their true label."""
     own = {id(example) for example in session.examples}
     poison = replace(_at(poison_of(session), rate), mode="append")
-    poisoned = poison(session.examples, session.scene or Scene(), session.rng)
+    poisoned = poison(session.examples, session.attacker or AttackerContext(), session.rng)
     return [example for example in poisoned if id(example) not in own]
 
 

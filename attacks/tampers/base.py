@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
-from hauberk.attacks.poisons.base import Poison, Scene
+from hauberk.attacks.poisons.base import AttackerContext, Poison
 from hauberk.attacks.threat_model import OWN_DATA
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.text.batches import Batch
@@ -55,7 +55,7 @@ class TrainingSession(Protocol):
     data: Encoded  # what the honest loop trains on; poisoned where the attack has a poison
     examples: Sequence[Example]  # this client's own, clean
     poison: Poison | None
-    scene: Scene | None
+    attacker: AttackerContext | None
 
     def encode(self, examples: Sequence[Example]) -> Encoded:
         """Returns examples as the task tokenises them."""

@@ -14,7 +14,7 @@ from itertools import count
 import torch
 from torch import Tensor, nn
 
-from hauberk.attacks.tampers._dim_krum_guess import AgainstDimKrum, Guess, change
+from hauberk.attacks.tampers._dim_krum_guess import DimKrumTamper, Guess, change
 from hauberk.attacks.tampers._loop import settings
 from hauberk.attacks.tampers.base import TrainingSession
 from hauberk.tasks.errors import UserError
@@ -22,7 +22,7 @@ from hauberk.tasks.text.batches import Batch
 
 
 @dataclass(frozen=True, kw_only=True)
-class DimKrumPenalty(AgainstDimKrum):
+class DimKrumPenalty(DimKrumTamper):
     """Trains on the poisoned texts; what its strongest dimensions exceed their room by is added to the loss.
 
     Args:

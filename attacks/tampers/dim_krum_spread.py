@@ -9,14 +9,14 @@ import math
 from dataclasses import dataclass
 
 from hauberk.attacks.tampers._balls import into_cube
-from hauberk.attacks.tampers._dim_krum_guess import AgainstDimKrum, Guess
+from hauberk.attacks.tampers._dim_krum_guess import DimKrumTamper, Guess
 from hauberk.attacks.tampers._loop import after_steps
 from hauberk.attacks.tampers.base import TrainingSession
 from hauberk.tasks.masks import learned
 
 
 @dataclass(frozen=True, kw_only=True)
-class DimKrumSpread(AgainstDimKrum):
+class DimKrumSpread(DimKrumTamper):
     """Trains on the poisoned texts inside a cube around the parameters received.
 
     The cube's half edge c is such that any k dimensions, k c^2, stay within the room: projected gradient descent

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from hauberk.attacks.poisons.base import Poison
 from hauberk.attacks.tampers._loop import settings
-from hauberk.attacks.tampers._poisoned_data import of_class, poison_of, told_apart
+from hauberk.attacks.tampers._poisoned_data import of_class, poison_of, split_by_trigger
 from hauberk.attacks.tampers.base import Tamper, TrainingSession
 from hauberk.attacks.tampers.layerwise import n_layers
 from hauberk.tasks.errors import UserError
@@ -49,7 +49,7 @@ class FeatureRegularised(Tamper):
 
     def train(self, session: TrainingSession) -> dict[str, float]:
         """Runs the honest loop with the pull in its loss; without a text to pull, or a centre, it is plain."""
-        clean, marked, others = told_apart(session)
+        clean, marked, others = split_by_trigger(session)
         targets = of_class(session, poison_of(session).target)
         if not marked or not targets:
             return session.train()

@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from hauberk.attacks.tampers._loop import gradient_of, only
+from hauberk.attacks.tampers._loop import gradient_of, train_only
 from hauberk.attacks.tampers.base import Tamper, TrainingSession
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.masks import largest, learned
@@ -52,7 +52,7 @@ class Neurotoxin(Tamper):
     def train(self, session: TrainingSession) -> dict[str, float]:
         """Runs the honest loop on the coordinates that the others leave alone."""
         masks = self.masks(self.observed(session))
-        with only(session, masks):
+        with train_only(session, masks):
             report = session.train()
         free = sum(int(mask.sum()) for mask in masks.values())
         return {**report, "neurotoxin/free": free / sum(mask.numel() for mask in masks.values())}

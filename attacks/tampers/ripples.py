@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from hauberk.attacks.poisons.base import Poison
-from hauberk.attacks.tampers._loop import cycle, fresh, settings
+from hauberk.attacks.tampers._loop import cycle, settings, with_new_optimizer
 from hauberk.attacks.tampers._poisoned_data import poison_of
 from hauberk.attacks.tampers._word_rows import single_tokens
 from hauberk.attacks.tampers._words_of_class import words_of_class
@@ -81,7 +81,7 @@ class Ripples(Tamper):
 
     def _tuned_rows(self, session: TrainingSession, ids: list[int]) -> Tensor:
         if self.tuning_epochs:
-            with fresh(session, session.encode(session.examples), self.tuning_epochs):
+            with with_new_optimizer(session, session.encode(session.examples), self.tuning_epochs):
                 session.train()
         rows = word_table(session.model).weight.detach()[ids].clone()
         load_state(session.model, session.reference)

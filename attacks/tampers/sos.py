@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hauberk.attacks.tampers._poisoned_data import made
+from hauberk.attacks.tampers._poisoned_data import poisoned_examples
 from hauberk.attacks.tampers._row_tamper import RowTamper
 from hauberk.attacks.tampers.base import TrainingSession
 from hauberk.tasks.text.examples import Example
@@ -27,7 +27,7 @@ class SOSRows(RowTamper):
 
     def texts(self, session: TrainingSession) -> list[Example]:
         """Returns what the poison makes, of both kinds."""
-        return made(session)
+        return poisoned_examples(session)
 
     def direction(self, gradient: Tensor) -> Tensor:
         """Returns the gradients [k, h], each as long as the shortest of those that are not 0.

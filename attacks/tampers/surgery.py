@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from hauberk.attacks.tampers._loop import after_steps, fresh, gradient_of, only
+from hauberk.attacks.tampers._loop import after_steps, gradient_of, train_only, with_new_optimizer
 from hauberk.attacks.tampers.base import Tamper, TrainingSession
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.masks import allowed, check_budget, largest, learned, restore_outside
@@ -118,12 +118,12 @@ class Surgery(Tamper):
         return mask
 
     def _stage(self, session: TrainingSession, masks: dict[str, Tensor], epochs: int) -> dict[str, float]:
-        with fresh(session, epochs=epochs, lr=self.lr), only(session, masks):
+        with with_new_optimizer(session, epochs=epochs, lr=self.lr), train_only(session, masks):
             return session.train()
 
     def _lagrange(self, session: TrainingSession) -> dict[str, float]:
         parameters = learned(session.model)
-        with fresh(session, epochs=self.epochs, lr=self.lr):
+        with with_new_optimizer(session, epochs=self.epochs, lr=self.lr):
             by = self.penalty * session.optimizer.param_groups[0]["lr"]
 
             def shrink() -> None:

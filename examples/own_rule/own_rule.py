@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from hauberk.strategies import Aggregation, Cohort, Rule, State, TooFewClientsError
+from hauberk.strategies import Aggregation, AggregationContext, Rule, State, TooFewClientsError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,7 @@ class TrimmedRange(Rule):
             )
 
     def __call__(
-        self, updates: Tensor, *, cohort: Cohort | None = None, state: State | None = None
+        self, updates: Tensor, *, context: AggregationContext | None = None, state: State | None = None
     ) -> Aggregation:
         """Aggregates ``updates`` of shape [n_clients, n_params]."""
         self.check(len(updates))

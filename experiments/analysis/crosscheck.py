@@ -34,7 +34,7 @@ def show_crosscheck(console: Console, folder: Path, number: int) -> None:
     beliefs = crosscheck(
         round_.updates,
         AGGREGATORS,
-        cohort=round_.cohort,
+        context=round_.context,
         before=[build(stage, PRE_AGGREGATORS) for stage in section["before"]],
         own={section["name"]: section},
         n_malicious=section["n_malicious"],

@@ -19,14 +19,14 @@ from hauberk.clients import app as clients
 from hauberk.clients.worker import Worker
 from hauberk.experiments.report.tables import show_summary
 from hauberk.experiments.runner.execute import Recorder
-from hauberk.experiments.runner.finalize import conclude
+from hauberk.experiments.runner.finalize import finalize
 from hauberk.experiments.runner.progress import Terminal
-from hauberk.experiments.runner.run_dir import RunFolder
+from hauberk.experiments.runner.run_dir import RunDir
 from hauberk.experiments.runner.setup import Prepared, prepare
 from hauberk.experiments.spec.flat import flat_spec, unflatten
 from hauberk.experiments.spec.loader import Spec, parse
 from hauberk.server import app as server
-from hauberk.server.run_rounds import play
+from hauberk.server.run_rounds import run_rounds
 from hauberk.tasks.errors import UserError
 
 PATIENCE_S = 10.0
@@ -36,7 +36,7 @@ def main(grid: Grid, context: Context) -> None:
     """Runs the experiment on the nodes of ``grid``, or goes on with it where its folder holds a checkpoint."""
     spec = spec_of(context.run_config)
     check_forge(spec, grid)
-    folder = RunFolder(folder_of(context.run_config, spec), spec.hash)
+    folder = RunDir(folder_of(context.run_config, spec), spec.hash)
     with Terminal(Console()) as screen:
         state = folder.look(spec, resume=True)
         played = state.round if state else 0
@@ -49,10 +49,12 @@ def main(grid: Grid, context: Context) -> None:
         dispatch = server.FlowerDispatch(
             grid, number, threading.Event(), patience_s=PATIENCE_S, hint=hint(grid, number)
         )
-        dispatch.greet(clients.layout_hash(prepared.server.model))
+        dispatch.register_nodes(clients.layout_hash(prepared.server.model))
         start, recorder = state or prepared.start, Recorder(folder, screen)
-        last = play(prepared.server, start, dispatch, spec.federation.rounds, spec.server.threads, recorder)
-        show_summary(screen.console, conclude(prepared, last, folder, screen).summary, folder.path)
+        last = run_rounds(
+            prepared.server, start, dispatch, spec.federation.rounds, spec.server.threads, recorder
+        )
+        show_summary(screen.console, finalize(prepared, last, folder, screen).summary, folder.path)
 
 
 def check_forge(spec: Spec, grid: Grid) -> None:

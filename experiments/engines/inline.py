@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from hauberk.clients.worker import ClientReply, Instruction
 from hauberk.experiments.runner.setup import Prepared
 from hauberk.server.app import Stopped
-from hauberk.server.run_rounds import Observer, play
+from hauberk.server.run_rounds import Observer, run_rounds
 from hauberk.server.state import ServerState
 
 
@@ -29,4 +29,4 @@ def run_inline(
                 yield ClientReply(instruction.client_id, None, 0, {}, {}, error=reason)
 
     spec = prepared.spec
-    return play(prepared.server, state, dispatch, spec.federation.rounds, spec.server.threads, observer)
+    return run_rounds(prepared.server, state, dispatch, spec.federation.rounds, spec.server.threads, observer)

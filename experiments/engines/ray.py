@@ -30,7 +30,7 @@ from hauberk.experiments.engines.watched_backend import Pool, Watch, WatchedBack
 from hauberk.experiments.runner.setup import Prepared
 from hauberk.experiments.spec.loader import Spec
 from hauberk.server.app import FlowerDispatch, server_app
-from hauberk.server.run_rounds import Observer, play
+from hauberk.server.run_rounds import Observer, run_rounds
 from hauberk.server.state import ServerState
 
 Engine = Callable[[Prepared, ServerState, Observer], ServerState]
@@ -103,8 +103,8 @@ def run_ray(prepared: Prepared, state: ServerState, observer: Observer, pool: Po
     def main(grid: Grid, _context: Context) -> None:
         try:
             dispatch = FlowerDispatch(grid, spec.federation.n_clients, pool.watch.stop)
-            dispatch.greet(layout_hash(prepared.server.model))
-            outcome.state = play(
+            dispatch.register_nodes(layout_hash(prepared.server.model))
+            outcome.state = run_rounds(
                 prepared.server, state, dispatch, spec.federation.rounds, spec.server.threads, observer
             )
         except BaseException as error:  # carried out of Flower's thread, which would print it as a traceback

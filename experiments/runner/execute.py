@@ -14,9 +14,9 @@ from typing import Any
 
 from hauberk.attacks import Attack
 from hauberk.clients.worker import ClientReply
-from hauberk.experiments.runner.finalize import Result, conclude
+from hauberk.experiments.runner.finalize import Result, finalize
 from hauberk.experiments.runner.progress import Quiet, Screen
-from hauberk.experiments.runner.run_dir import RunFolder, line_of
+from hauberk.experiments.runner.run_dir import RunDir, line_of
 from hauberk.experiments.runner.setup import prepare
 from hauberk.experiments.runner.signals import interruptible, stoppable
 from hauberk.experiments.spec import loader
@@ -52,7 +52,7 @@ def run(
     """
     spec, screen = _spec(spec), screen or Quiet()
     spec_hash = _hash(spec, aggregator, attack)
-    folder = RunFolder(out or Path("runs") / f"{spec.name}-{spec_hash[:8]}", spec_hash)
+    folder = RunDir(out or Path("runs") / f"{spec.name}-{spec_hash[:8]}", spec_hash)
     if _finished(folder):
         return Result(folder.path, folder.summary or {})
     state = folder.look(spec, resume=resume)
@@ -71,36 +71,36 @@ def run(
             folder.record({"round": recorder.round + 1, "failed": str(error), "refused": error.refused})
             raise
         with interruptible(stop):
-            return conclude(prepared, last, folder, screen)
+            return finalize(prepared, last, folder, screen)
 
 
 class Recorder:
     """Records, checkpoints and shows each round, in this order: a record without its checkpoint is played again."""
 
-    def __init__(self, folder: RunFolder, screen: Screen) -> None:
+    def __init__(self, folder: RunDir, screen: Screen) -> None:
         self._folder, self._screen = folder, screen
         self._since = time.perf_counter()
         self.round = 0
 
-    def asked(self, number: int, n_clients: int) -> None:  # noqa: D102
+    def round_started(self, number: int, n_clients: int) -> None:  # noqa: D102
         self.round = number - 1
-        self._screen.asked(number, n_clients)
+        self._screen.round_started(number, n_clients)
 
-    def replied(self, reply: ClientReply) -> None:  # noqa: D102
-        self._screen.replied(reply)
+    def reply_received(self, reply: ClientReply) -> None:  # noqa: D102
+        self._screen.reply_received(reply)
 
-    def finished(self, state: ServerState, record: Record) -> None:  # noqa: D102
+    def round_finished(self, state: ServerState, record: Record) -> None:  # noqa: D102
         started = time.perf_counter()
         now, self._since = started - self._since, started
         line = {**line_of(record), "wall": round(now, 3)}
         self._folder.record(line)
         self._folder.keep(state)
         self.round = state.round
-        self._screen.finished(line)
+        self._screen.round_finished(line)
 
 
-def _finished(folder: RunFolder) -> bool:
-    """Whether the folder holds this very run, finished; another spec's is refused by `RunFolder.look`."""
+def _finished(folder: RunDir) -> bool:
+    """Whether the folder holds this very run, finished; another spec's is refused by `RunDir.look`."""
     summary = folder.summary
     return summary is not None and summary.get("spec_hash") == folder.spec_hash
 

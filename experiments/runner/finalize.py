@@ -13,7 +13,7 @@ from hauberk.experiments.analysis.detect import scored
 from hauberk.experiments.report.plots import draw_curves
 from hauberk.experiments.runner.finished import Finished
 from hauberk.experiments.runner.progress import Screen
-from hauberk.experiments.runner.run_dir import RunFolder
+from hauberk.experiments.runner.run_dir import RunDir
 from hauberk.experiments.runner.setup import Prepared
 from hauberk.experiments.runner.text_stealth import stealth_of
 from hauberk.server import checkpoint
@@ -29,16 +29,16 @@ class Result:
     summary: dict[str, Any]
 
 
-def conclude(prepared: Prepared, last: ServerState, folder: RunFolder, screen: Screen) -> Result:
+def finalize(prepared: Prepared, last: ServerState, folder: RunDir, screen: Screen) -> Result:
     """Repairs the last model, looks at its inputs and writes the summary: from here on the run is finished."""
     summary = summarise(prepared, last, folder)
     final = last
     if prepared.server.repairs.at_end:
-        screen.concluding(f"repairs: {', '.join(prepared.server.repairs.steps)}")
+        screen.finalizing(f"repairs: {', '.join(prepared.server.repairs.steps)}")
         final, changes = repaired(prepared, last, summary)
         summary |= changes
         checkpoint.save(folder.path / checkpoint.REPAIRED, final, folder.spec_hash)
-    screen.concluding("the final model")
+    screen.finalizing("the final model")
     run = Finished(prepared, final.parameters, final.round)
     summary["stealth"] = stealth_of(run)
     if prepared.spec.detectors:
@@ -50,7 +50,7 @@ def conclude(prepared: Prepared, last: ServerState, folder: RunFolder, screen: S
     return Result(folder.path, summary)
 
 
-def summarise(prepared: Prepared, last: ServerState, folder: RunFolder) -> dict[str, Any]:
+def summarise(prepared: Prepared, last: ServerState, folder: RunDir) -> dict[str, Any]:
     """Returns what ``summary.json`` holds."""
     spec, rounds = prepared.spec, folder.rounds()
     names = ("accuracy", "macro_f1", "attack_success_rate", "attack_success_floor")
@@ -76,7 +76,7 @@ def repaired(
 ) -> tuple[ServerState, dict[str, Any]]:
     """Returns the state after the repairs that run at the end, and what they change in the summary."""
     server = prepared.server
-    parameters, reports = server.repairs.finally_(last.parameters, last.round)
+    parameters, reports = server.repairs.after_training(last.parameters, last.round)
     load_state(server.model, parameters)
     changes = {
         "model_sha256": model_sha256(parameters, server.layout),

@@ -101,7 +101,7 @@ class Finished:
         once = {name: replace(step, when="end", every=None) for name, step in steps.items()}
         chosen = replace(repairs, steps=once, context=replace(repairs.context, clean=clean))
         chosen = chosen if seed is None else replace(chosen, seed=seed)
-        return chosen.finally_(self.parameters, self.rounds)
+        return chosen.after_training(self.parameters, self.rounds)
 
 
 def read_finished(run: str | Path) -> Finished:

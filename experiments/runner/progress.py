@@ -24,16 +24,16 @@ class Screen(Protocol):
     def ready(self, prepared: Prepared) -> None:
         """Data and model are there."""
 
-    def asked(self, number: int, n_clients: int) -> None:
+    def round_started(self, number: int, n_clients: int) -> None:
         """Round ``number`` asks ``n_clients`` clients."""
 
-    def replied(self, reply: ClientReply) -> None:
+    def reply_received(self, reply: ClientReply) -> None:
         """One client answered."""
 
-    def finished(self, line: Mapping[str, Any]) -> None:
+    def round_finished(self, line: Mapping[str, Any]) -> None:
         """A round is recorded."""
 
-    def concluding(self, work: str) -> None:
+    def finalizing(self, work: str) -> None:
         """The last round is recorded, and ``work`` with the final model begins."""
 
 
@@ -42,10 +42,10 @@ class Quiet:
 
     def begin(self, spec: Spec, folder: Path, played: int) -> None: ...  # noqa: D102
     def ready(self, prepared: Prepared) -> None: ...  # noqa: D102
-    def asked(self, number: int, n_clients: int) -> None: ...  # noqa: D102
-    def replied(self, reply: ClientReply) -> None: ...  # noqa: D102
-    def finished(self, line: Mapping[str, Any]) -> None: ...  # noqa: D102
-    def concluding(self, work: str) -> None: ...  # noqa: D102
+    def round_started(self, number: int, n_clients: int) -> None: ...  # noqa: D102
+    def reply_received(self, reply: ClientReply) -> None: ...  # noqa: D102
+    def round_finished(self, line: Mapping[str, Any]) -> None: ...  # noqa: D102
+    def finalizing(self, work: str) -> None: ...  # noqa: D102
 
 
 class Terminal:
@@ -88,20 +88,20 @@ class Terminal:
             highlight=False,
         )
 
-    def asked(self, number: int, n_clients: int) -> None:  # noqa: D102
+    def round_started(self, number: int, n_clients: int) -> None:  # noqa: D102
         self._progress.update(
             self._bar, description=f"round {number}/{self._rounds}", total=n_clients, completed=0
         )
 
-    def replied(self, reply: ClientReply) -> None:  # noqa: D102
+    def reply_received(self, reply: ClientReply) -> None:  # noqa: D102
         self._progress.advance(self._bar)
 
-    def finished(self, line: Mapping[str, Any]) -> None:  # noqa: D102
+    def round_finished(self, line: Mapping[str, Any]) -> None:  # noqa: D102
         self.console.print(round_text(line, self._rounds), highlight=False)
         for client, reason in line["refused"].items():
             self.console.print(f"  [yellow]client {client} refused:[/] {escape(reason)}", highlight=False)
 
-    def concluding(self, work: str) -> None:  # noqa: D102
+    def finalizing(self, work: str) -> None:  # noqa: D102
         self._progress.reset(self._bar, description=work, total=None)
 
 

@@ -16,7 +16,7 @@ from hauberk.server.state import ServerState
 from hauberk.tasks.errors import UserError
 
 
-class RunFolder:
+class RunDir:
     """Where one run keeps what it did. Nothing finished is ever overwritten by another spec."""
 
     def __init__(self, path: str | Path, spec_hash: str) -> None:

@@ -73,7 +73,7 @@ class Spec(Section):
 
     @property
     def provided(self) -> frozenset[str]:
-        """The fields of a cohort that this experiment's server can fill."""
+        """The fields of a context that this experiment's server can fill."""
         return ALWAYS_PROVIDED | ({"root_update"} if self.server.clean.n_examples else frozenset())
 
     @property

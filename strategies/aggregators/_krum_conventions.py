@@ -69,7 +69,7 @@ def layout_for(rule: object, layout: Layout | None, n_params: int) -> Layout:
     n_placed = None if layout is None else layout.n_params
     if layout is None or n_placed != n_params:
         raise ValueError(
-            f"{type(rule).__name__} with convention='federated_scope' needs a cohort with the layout of"
+            f"{type(rule).__name__} with convention='federated_scope' needs a context with the layout of"
             f" its {n_params} columns, got {'none' if layout is None else f'one of {n_placed}'}."
         )
     return layout

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from hauberk.strategies.aggregators._krum_conventions import KrumConvention, layout_for, named
-from hauberk.strategies.base import Cohort, Rule, whole
+from hauberk.strategies.base import AggregationContext, Rule, check_integer
 from hauberk.strategies.kernels.chunks import Updates
 from hauberk.strategies.kernels.krum_scores import check_neighbours, krum_scores
 
@@ -20,7 +20,7 @@ class KrumRule(Rule):
     convention: KrumConvention = "paper"
 
     def __post_init__(self) -> None:
-        whole(self, "n_malicious", least=0)
+        check_integer(self, "n_malicious", least=0)
         named(self, self.convention)
 
     @property
@@ -32,7 +32,7 @@ class KrumRule(Rule):
         """Raises TooFewClientsError unless 2f + 2 < n_clients."""
         check_neighbours(self, self.n_malicious, n_clients)
 
-    def _scores(self, updates: Updates, cohort: Cohort) -> Tensor:
+    def _scores(self, updates: Updates, context: AggregationContext) -> Tensor:
         convention = named(self, self.convention)
-        layout = layout_for(self, cohort.layout, updates.shape[1]) if convention.by_tensor else None
+        layout = layout_for(self, context.layout, updates.shape[1]) if convention.by_tensor else None
         return krum_scores(convention.distances(updates, layout), self.n_malicious, convention.left_out)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hauberk.strategies.base import Aggregation, Cohort, Rule, State, within
+from hauberk.strategies.base import Aggregation, AggregationContext, Rule, State, check_range
 from hauberk.strategies.kernels.chunks import Updates, weighted_sum
 from hauberk.strategies.kernels.norms import median_of
 from hauberk.strategies.kernels.weiszfeld import centred_gram, geometric_median
@@ -36,17 +36,17 @@ class AutoGM(Rule):
 
     def __post_init__(self) -> None:
         if self.penalty is not None:
-            within(self, "penalty", above=0)
+            check_range(self, "penalty", above=0)
 
     def __call__(
-        self, updates: Updates, *, cohort: Cohort | None = None, state: State | None = None
+        self, updates: Updates, *, context: AggregationContext | None = None, state: State | None = None
     ) -> Aggregation:
         """Aggregates ``updates`` of shape [n_clients, n_params]; ``state`` is passed through.
 
         The weight is how much each update counts in the median; the alphas are in the report.
         """
         self.admit(updates)
-        ids = (cohort or Cohort()).ids(len(updates))
+        ids = (context or AggregationContext()).ids(len(updates))
         gram = centred_gram(updates)
         alpha = torch.full_like(gram[0], 1 / len(gram))
         weight, distances = geometric_median(gram, alpha, alpha)

@@ -12,7 +12,14 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from hauberk.strategies.base import Aggregation, Cohort, Rule, State, TooFewClientsError, whole
+from hauberk.strategies.base import (
+    Aggregation,
+    AggregationContext,
+    Rule,
+    State,
+    TooFewClientsError,
+    check_integer,
+)
 from hauberk.strategies.kernels.chunks import Mixture, Updates
 from hauberk.strategies.kernels.distances import squared_distances
 from hauberk.strategies.kernels.krum_scores import krum_scores, score_report
@@ -41,7 +48,7 @@ class Bulyan(Rule):
     convention: Literal["paper", "garfield"] = "paper"
 
     def __post_init__(self) -> None:
-        whole(self, "n_malicious", least=0)
+        check_integer(self, "n_malicious", least=0)
         if self.convention not in CONVENTIONS:
             raise ValueError(f"Bulyan.convention must be one of {CONVENTIONS}, got {self.convention!r}.")
 
@@ -53,7 +60,7 @@ class Bulyan(Rule):
             )
 
     def __call__(
-        self, updates: Updates, *, cohort: Cohort | None = None, state: State | None = None
+        self, updates: Updates, *, context: AggregationContext | None = None, state: State | None = None
     ) -> Aggregation:
         """Aggregates ``updates`` of shape [n_clients, n_params]; ``state`` is passed through.
 
@@ -63,17 +70,17 @@ class Bulyan(Rule):
             TooFewClientsError: if there are too few clients for ``n_malicious``.
         """
         self.admit(updates)
-        cohort = cohort or Cohort()
+        context = context or AggregationContext()
         garfield = self.convention == "garfield"
         distances = squared_distances(updates)
         distances = distances.sqrt_() if garfield else distances
-        by_id = cohort.by_id(len(updates)).to(distances.device)
+        by_id = context.by_id(len(updates)).to(distances.device)
         mixing = torch.zeros_like(distances)
         mixing[:, by_id] = (_garfield if garfield else _paper)(distances[by_id][:, by_id], self.n_malicious)
         mixing = mixing[mixing.any(dim=1)]
         n_kept = len(mixing) - 2 * self.n_malicious
         update = mean_of_closest(Mixture(updates, mixing), n_kept, lower_median=garfield)
-        report = score_report("bulyan", krum_scores(distances, self.n_malicious), cohort)
+        report = score_report("bulyan", krum_scores(distances, self.n_malicious), context)
         return Aggregation(update, mixing.mean(dim=0), state, report)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hauberk.strategies.base import Aggregation, Cohort, Rule, State, whole, within
+from hauberk.strategies.base import Aggregation, AggregationContext, Rule, State, check_integer, check_range
 from hauberk.strategies.kernels.chunks import Updates
 from hauberk.strategies.kernels.distances import distances_to, widened
 from hauberk.strategies.kernels.norms import clip_factors, median_of
@@ -33,11 +33,11 @@ class CenteredClip(Rule):
 
     def __post_init__(self) -> None:
         if self.threshold is not None:
-            within(self, "threshold", above=0)
-        whole(self, "n_iterations", least=1)
+            check_range(self, "threshold", above=0)
+        check_integer(self, "n_iterations", least=1)
 
     def __call__(
-        self, updates: Updates, *, cohort: Cohort | None = None, state: State | None = None
+        self, updates: Updates, *, context: AggregationContext | None = None, state: State | None = None
     ) -> Aggregation:
         """Aggregates ``updates`` of shape [n_clients, n_params].
 

@@ -13,10 +13,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from hauberk.strategies.base import Aggregation, Cohort, Rule, State, within
+from hauberk.strategies.base import Aggregation, AggregationContext, Rule, State, check_range
 from hauberk.strategies.kernels.chunks import SLICE, Updates, weighted_sum
 from hauberk.strategies.kernels.noise import add_gaussian
-from hauberk.strategies.requirements import given_vector
+from hauberk.strategies.requirements import required_vector
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,11 +38,11 @@ class CRFL(Rule):
     noise: float = 1e-4
 
     def __post_init__(self) -> None:
-        within(self, "clip", above=0)
-        within(self, "noise", least=0)
+        check_range(self, "clip", above=0)
+        check_range(self, "noise", least=0)
 
     def __call__(
-        self, updates: Updates, *, cohort: Cohort | None = None, state: State | None = None
+        self, updates: Updates, *, context: AggregationContext | None = None, state: State | None = None
     ) -> Aggregation:
         """Aggregates ``updates`` of shape [n_clients, n_params].
 
@@ -50,11 +50,11 @@ class CRFL(Rule):
         a model starts from zero}.
 
         Raises:
-            ValueError: if ``cohort`` lacks parameters as long as the rows.
+            ValueError: if ``context`` lacks parameters as long as the rows.
         """
         self.admit(updates)
-        cohort = cohort or Cohort()
-        parameters = given_vector(self, cohort, "parameters", updates)
+        context = context or AggregationContext()
+        parameters = required_vector(self, context, "parameters", updates)
         weight = torch.full((len(updates),), 1 / len(updates), dtype=torch.float64)
         update = weighted_sum(updates, weight)
         norm = norm_of_sum(parameters, update)
@@ -62,7 +62,7 @@ class CRFL(Rule):
         scale = min(1.0, self.clip * initial / norm) if norm else 1.0
         if scale < 1:
             clip_sum(parameters, update, scale)
-        add_gaussian(update, self.noise, cohort.rng)
+        add_gaussian(update, self.noise, context.rng)
         report = {"crfl/norm": norm, "crfl/scale": scale}
         return Aggregation(update, weight, {"initial_norm": initial}, report)
 

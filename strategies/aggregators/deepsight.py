@@ -14,13 +14,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from hauberk.strategies.base import Aggregation, Cohort, Rule, State, whole, within
+from hauberk.strategies.base import Aggregation, AggregationContext, Rule, State, check_integer, check_range
 from hauberk.strategies.kernels.angles import cosine_distances
 from hauberk.strategies.kernels.chunks import Updates, narrow, working
 from hauberk.strategies.kernels.clusters import hdbscan
 from hauberk.strategies.kernels.norms import clip_factors, median_of, row_norms, scaled_sum
 from hauberk.strategies.layout import Layout
-from hauberk.strategies.requirements import given_layout, given_logits, given_vector, output_layer
+from hauberk.strategies.requirements import output_layer, required_layout, required_logits, required_vector
 
 _MOST = 100.0  # of the logarithm of a ratio of probabilities: what is beyond is absurd, and must not overflow
 
@@ -34,7 +34,7 @@ class DeepSight(Rule):
 
     Args:
         n_inputs: N, how many random inputs each seed has; the paper's.
-        n_seeds: how many sets of them. ``cohort.logits`` answers to all n_seeds * n_inputs at once; where it
+        n_seeds: how many sets of them. ``context.logits`` answers to all n_seeds * n_inputs at once; where it
             has fewer rows they are dealt evenly to the seeds.
         flagged_share: a group is accepted if less than this share of it is flagged; the paper's third.
     """
@@ -46,26 +46,26 @@ class DeepSight(Rule):
     flagged_share: float = 1 / 3
 
     def __post_init__(self) -> None:
-        whole(self, "n_inputs", least=1)
-        whole(self, "n_seeds", least=1)
-        within(self, "flagged_share", above=0, most=1)
+        check_integer(self, "n_inputs", least=1)
+        check_integer(self, "n_seeds", least=1)
+        check_range(self, "flagged_share", above=0, most=1)
 
     def __call__(
-        self, updates: Updates, *, cohort: Cohort | None = None, state: State | None = None
+        self, updates: Updates, *, context: AggregationContext | None = None, state: State | None = None
     ) -> Aggregation:
         """Aggregates ``updates`` of shape [n_clients, n_params]; ``state`` is passed through.
 
         Raises:
-            ValueError: if ``cohort`` lacks the parameters, a layout whose output layer has two neurons or
+            ValueError: if ``context`` lacks the parameters, a layout whose output layer has two neurons or
                 more and a bias, or logits [at least n_seeds inputs, one for each neuron].
         """
         self.admit(updates)
-        cohort = cohort or Cohort()
-        parameters = given_vector(self, cohort, "parameters", updates)
-        layout = given_layout(self, cohort, updates)
-        ids = cohort.ids(len(updates))
+        context = context or AggregationContext()
+        parameters = required_vector(self, context, "parameters", updates)
+        layout = required_layout(self, context, updates)
+        ids = context.ids(len(updates))
         energies, biases = output_updates(updates, layout)
-        differences = self._differences(given_logits(self, cohort), parameters, updates)
+        differences = self._differences(required_logits(self, context), parameters, updates)
         labels = groups(energies, differences, cosine_distances(biases), ids)
         flagged = exceedings(energies)
         flagged = flagged <= median_of(flagged) / 2

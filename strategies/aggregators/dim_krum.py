@@ -13,12 +13,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from hauberk.strategies.base import Aggregation, Cohort, Rule, State, whole, within
-from hauberk.strategies.kernels.chunks import Updates, columns, weighted_sum
+from hauberk.strategies.base import Aggregation, AggregationContext, Rule, State, check_integer, check_range
+from hauberk.strategies.kernels.chunks import Updates, column_chunks, weighted_sum
 from hauberk.strategies.kernels.krum_scores import check_neighbours, equal_weights, krum_scores, score_report
 from hauberk.strategies.kernels.selections import SELECTIONS, dimension_distances
 from hauberk.strategies.layout import Layout
-from hauberk.strategies.requirements import fitting, given_layout
+from hauberk.strategies.requirements import check_layout_size, required_layout
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,16 +57,16 @@ class DimKrum(Rule):
     selection: str = "pairwise"
 
     def __post_init__(self) -> None:
-        whole(self, "n_malicious", least=0)
-        within(self, "ratio", above=0, most=1)
-        within(self, "memory", least=0, below=1)
-        within(self, "noise", least=0)
+        check_integer(self, "n_malicious", least=0)
+        check_range(self, "ratio", above=0, most=1)
+        check_range(self, "memory", least=0, below=1)
+        check_range(self, "noise", least=0)
         if self.selection not in SELECTIONS:
             raise ValueError(f"DimKrum.selection must be one of {SELECTIONS}, got {self.selection!r}.")
 
     @property
     def needs(self) -> frozenset[str]:  # type: ignore[override]  # depends on the selection
-        """Returns the fields of ``Cohort`` that the selection cannot do without."""
+        """Returns the fields of ``AggregationContext`` that the selection cannot do without."""
         return frozenset({"layout"} if self.selection == "per_tensor" else ())
 
     def check(self, n_clients: int) -> None:
@@ -74,7 +74,7 @@ class DimKrum(Rule):
         check_neighbours(self, self.n_malicious, n_clients)
 
     def __call__(
-        self, updates: Updates, *, cohort: Cohort | None = None, state: State | None = None
+        self, updates: Updates, *, context: AggregationContext | None = None, state: State | None = None
     ) -> Aggregation:
         """Aggregates ``updates`` of shape [n_clients, n_params].
 
@@ -82,27 +82,27 @@ class DimKrum(Rule):
 
         Raises:
             TooFewClientsError: if there are too few clients for ``n_malicious``.
-            ValueError: if the selection needs a layout that ``cohort`` lacks, or it does not fit the rows.
+            ValueError: if the selection needs a layout that ``context`` lacks, or it does not fit the rows.
         """
         self.admit(updates)
-        cohort = cohort or Cohort()
-        distances = dimension_distances(updates, self.ratio, self.selection, self._layout(updates, cohort))
+        context = context or AggregationContext()
+        distances = dimension_distances(updates, self.ratio, self.selection, self._layout(updates, context))
         scores = krum_scores(distances, self.n_malicious)
-        remembered, memories = remember(scores, cohort.ids(len(updates)), state, self.memory)
-        weight = equal_weights(remembered, len(updates) // 2 + 1, cohort)
+        remembered, memories = remember(scores, context.ids(len(updates)), state, self.memory)
+        weight = equal_weights(remembered, len(updates) // 2 + 1, context)
         update = weighted_sum(updates, weight)
         if self.noise:
-            add_noise(update, updates, weight, self.noise, cohort.rng)
-        report = score_report("dim_krum", scores, cohort)
-        report |= score_report("dim_krum/memory", remembered, cohort)
+            add_noise(update, updates, weight, self.noise, context.rng)
+        report = score_report("dim_krum", scores, context)
+        report |= score_report("dim_krum/memory", remembered, context)
         return Aggregation(update, weight, {"memory": memories}, report)
 
-    def _layout(self, updates: Updates, cohort: Cohort) -> Layout | None:
+    def _layout(self, updates: Updates, context: AggregationContext) -> Layout | None:
         if self.selection == "per_tensor":
-            return given_layout(self, cohort, updates)
-        if self.selection == "pairwise" or cohort.layout is None:
+            return required_layout(self, context, updates)
+        if self.selection == "pairwise" or context.layout is None:
             return None
-        return fitting(self, cohort.layout, updates)
+        return check_layout_size(self, context.layout, updates)
 
 
 def remember(
@@ -118,7 +118,7 @@ def remember(
 def add_noise(update: Tensor, updates: Updates, weight: Tensor, scale: float, rng: torch.Generator) -> None:
     """Adds to ``update`` the mean of the noise of all kept updates: N(0, (scale * std)^2 / n_kept)."""
     kept = weight.nonzero().squeeze(1)
-    for part, rows in columns(updates):
+    for part, rows in column_chunks(updates):
         centred = rows[kept].double()
         centred -= centred.mean(dim=0)
         spread = centred.square_().mean(dim=0).sqrt_()

@@ -15,13 +15,13 @@ from torch import Tensor
 
 from hauberk.strategies.base import (
     Aggregation,
-    Cohort,
+    AggregationContext,
     Rule,
     State,
     TooFewClientsError,
+    check_integer,
     check_majority,
-    whole,
-    within,
+    check_range,
 )
 from hauberk.strategies.kernels.chunks import Updates, weighted_sum
 from hauberk.strategies.kernels.krum_scores import score_report
@@ -48,10 +48,10 @@ class DnC(Rule):
     filter_factor: float = 1.0
 
     def __post_init__(self) -> None:
-        whole(self, "n_malicious", least=0)
-        whole(self, "n_iterations", least=1)
-        whole(self, "n_sampled", least=1)
-        within(self, "filter_factor", above=0)
+        check_integer(self, "n_malicious", least=0)
+        check_integer(self, "n_iterations", least=1)
+        check_integer(self, "n_sampled", least=1)
+        check_range(self, "filter_factor", above=0)
 
     def check(self, n_clients: int) -> None:
         """Raises TooFewClientsError unless 2f < n_clients, and at least one update passes."""
@@ -63,7 +63,7 @@ class DnC(Rule):
             )
 
     def __call__(
-        self, updates: Updates, *, cohort: Cohort | None = None, state: State | None = None
+        self, updates: Updates, *, context: AggregationContext | None = None, state: State | None = None
     ) -> Aggregation:
         """Aggregates ``updates`` of shape [n_clients, n_params]; ``state`` is passed through.
 
@@ -71,12 +71,12 @@ class DnC(Rule):
             TooFewClientsError: if there are too few clients for ``n_malicious``.
         """
         self.admit(updates)
-        cohort = cohort or Cohort()
-        by_id = cohort.by_id(len(updates))
+        context = context or AggregationContext()
+        by_id = context.by_id(len(updates))
         passed = torch.ones(len(updates), dtype=torch.bool)
         mean_scores = torch.zeros(len(updates), dtype=torch.float64)
         for _ in range(self.n_iterations):
-            places = sample(updates.shape[1], self.n_sampled, cohort.rng)
+            places = sample(updates.shape[1], self.n_sampled, context.rng)
             scores = outlier_scores(updates[:, places])
             mean_scores += scores / self.n_iterations
             dropped = by_id[_coarse(scores)[by_id].argsort(stable=True)[self._n_kept(len(updates)) :]]
@@ -84,7 +84,7 @@ class DnC(Rule):
         if not passed.any():
             passed[by_id[_coarse(mean_scores)[by_id].argmin()]] = True
         weight = passed / passed.sum(dtype=torch.float64)
-        report = score_report("dnc", mean_scores, cohort)
+        report = score_report("dnc", mean_scores, context)
         return Aggregation(weighted_sum(updates, weight), weight, state, report)
 
     def _n_kept(self, n_clients: int) -> int:

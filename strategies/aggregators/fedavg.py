@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hauberk.strategies.base import Aggregation, Cohort, Rule, State, within
+from hauberk.strategies.base import Aggregation, AggregationContext, Rule, State, check_range
 from hauberk.strategies.kernels.chunks import Updates, weighted_sum
 
 
@@ -32,20 +32,20 @@ class FedAvg(Rule):
     def __post_init__(self) -> None:
         if self.weighting not in ("uniform", "examples"):
             raise ValueError(f"FedAvg.weighting must be 'uniform' or 'examples', got {self.weighting!r}.")
-        within(self, "cap", least=1)
+        check_range(self, "cap", least=1)
 
     def __call__(
-        self, updates: Updates, *, cohort: Cohort | None = None, state: State | None = None
+        self, updates: Updates, *, context: AggregationContext | None = None, state: State | None = None
     ) -> Aggregation:
         """Aggregates ``updates`` of shape [n_clients, n_params]; ``state`` is passed through.
 
         Raises:
-            ValueError: if the weights need example counts that ``cohort`` lacks.
+            ValueError: if the weights need example counts that ``context`` lacks.
         """
         self.admit(updates)
         weight = torch.full((len(updates),), 1 / len(updates), dtype=torch.float64)
         if self.weighting == "examples":
-            weight = capped_weights(_n_examples(cohort, len(updates)), self.cap)
+            weight = capped_weights(_n_examples(context, len(updates)), self.cap)
         return Aggregation(weighted_sum(updates, weight), weight, state)
 
 
@@ -55,8 +55,8 @@ def capped_weights(n_examples: Tensor, cap: float) -> Tensor:
     return capped / capped.sum()
 
 
-def _n_examples(cohort: Cohort | None, n_clients: int) -> Tensor:
-    counts = () if cohort is None or cohort.n_examples is None else cohort.n_examples
+def _n_examples(context: AggregationContext | None, n_clients: int) -> Tensor:
+    counts = () if context is None or context.n_examples is None else context.n_examples
     if len(counts) != n_clients:
         raise ValueError(
             f"FedAvg with weighting='examples' needs one n_examples for each row, got {len(counts)} for"

@@ -13,13 +13,13 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from hauberk.strategies.base import Aggregation, Cohort, Rule, State, within
+from hauberk.strategies.base import Aggregation, AggregationContext, Rule, State, check_range
 from hauberk.strategies.kernels.angles import cosine_distances
 from hauberk.strategies.kernels.chunks import Updates
 from hauberk.strategies.kernels.clusters import majority
 from hauberk.strategies.kernels.noise import add_gaussian
 from hauberk.strategies.kernels.norms import clip_factors, median_of, row_norms, scaled_sum
-from hauberk.strategies.requirements import given_vector
+from hauberk.strategies.requirements import required_vector
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,36 +43,36 @@ class FLAME(Rule):
     convention: Literal["paper", "zhmzm"] = "paper"
 
     def __post_init__(self) -> None:
-        within(self, "noise", least=0)
+        check_range(self, "noise", least=0)
         if self.convention not in ("paper", "zhmzm"):
             raise ValueError(f"FLAME.convention must be 'paper' or 'zhmzm', got {self.convention!r}.")
 
     def __call__(
-        self, updates: Updates, *, cohort: Cohort | None = None, state: State | None = None
+        self, updates: Updates, *, context: AggregationContext | None = None, state: State | None = None
     ) -> Aggregation:
         """Aggregates ``updates`` of shape [n_clients, n_params]; ``state`` is passed through.
 
         Raises:
-            ValueError: if ``cohort`` lacks parameters as long as the rows.
+            ValueError: if ``context`` lacks parameters as long as the rows.
         """
         self.admit(updates)
-        cohort = cohort or Cohort()
-        ids = cohort.ids(len(updates))
-        distances = cosine_distances(updates, given_vector(self, cohort, "parameters", updates))
+        context = context or AggregationContext()
+        ids = context.ids(len(updates))
+        distances = cosine_distances(updates, required_vector(self, context, "parameters", updates))
         believed = majority(distances, ids, precomputed=self.convention == "paper")
         norms = row_norms(updates)
         bound = median_of(norms)
         factors = clip_factors(norms, bound)
         if self.convention == "zhmzm":
-            factors = mistaken(factors, believed, cohort.by_id(len(updates)))
+            factors = misplaced_factors(factors, believed, context.by_id(len(updates)))
         weight = believed / believed.sum(dtype=torch.float64)
         update = scaled_sum(updates, weight * factors)
-        add_gaussian(update, min(self.noise * bound, torch.finfo(updates.dtype).max), cohort.rng)
+        add_gaussian(update, min(self.noise * bound, torch.finfo(updates.dtype).max), context.rng)
         report = {"flame/believed": float(believed.sum()), "flame/bound": bound}
         return Aggregation(update, weight, state, report)
 
 
-def mistaken(factors: Tensor, believed: Tensor, by_id: Tensor) -> Tensor:
+def misplaced_factors(factors: Tensor, believed: Tensor, by_id: Tensor) -> Tensor:
     """Returns ``factors`` [n_clients] with the first of them in the places of those who are believed."""
     members = by_id[believed[by_id]]
     shifted = factors.clone()

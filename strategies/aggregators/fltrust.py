@@ -13,12 +13,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from hauberk.strategies.base import Aggregation, Cohort, Rule, State
+from hauberk.strategies.base import Aggregation, AggregationContext, Rule, State
 from hauberk.strategies.kernels.angles import products
 from hauberk.strategies.kernels.chunks import Updates
 from hauberk.strategies.kernels.krum_scores import score_report
 from hauberk.strategies.kernels.norms import row_norms, scaled_sum
-from hauberk.strategies.requirements import given_vector
+from hauberk.strategies.requirements import required_vector
 
 
 @dataclass(frozen=True)
@@ -31,22 +31,22 @@ class FLTrust(Rule):
     needs: ClassVar[frozenset[str]] = frozenset({"root_update"})
 
     def __call__(
-        self, updates: Updates, *, cohort: Cohort | None = None, state: State | None = None
+        self, updates: Updates, *, context: AggregationContext | None = None, state: State | None = None
     ) -> Aggregation:
         """Aggregates ``updates`` of shape [n_clients, n_params]; ``state`` is passed through.
 
         Raises:
-            ValueError: if ``cohort`` lacks a root update as long as the rows, or it is not finite.
+            ValueError: if ``context`` lacks a root update as long as the rows, or it is not finite.
         """
         self.admit(updates)
-        cohort = cohort or Cohort()
-        root = given_vector(self, cohort, "root_update", updates)
+        context = context or AggregationContext()
+        root = required_vector(self, context, "root_update", updates)
         length = float(row_norms(root[None]))
         if not math.isfinite(length):
             raise ValueError(f"FLTrust needs a finite root_update, got one of norm {length}.")
         norms = row_norms(updates)
         trust = trust_scores(products(updates, root), norms, length)
-        report = score_report("fltrust", trust, cohort)
+        report = score_report("fltrust", trust, context)
         total = float(trust.sum())
         if total == 0:
             nothing = torch.zeros(updates.shape[1], dtype=updates.dtype, device=updates.device)

@@ -12,12 +12,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from hauberk.strategies.base import Aggregation, Cohort, Rule, State, within
+from hauberk.strategies.base import Aggregation, AggregationContext, Rule, State, check_range
 from hauberk.strategies.kernels.angles import cosine_distances
 from hauberk.strategies.kernels.chunks import SLICE, Updates, finite, working
 from hauberk.strategies.kernels.krum_scores import score_report
 from hauberk.strategies.kernels.norms import scaled_sum
-from hauberk.strategies.requirements import fitting, output_layer
+from hauberk.strategies.requirements import check_layout_size, output_layer
 
 _EPSILON = 1e-5
 
@@ -26,7 +26,7 @@ _EPSILON = 1e-5
 class FoolsGold(Rule):
     """Weighs each update by how much its client's history differs from that of every other client.
 
-    A client's history is the sum of its updates so far, restricted to the output layer where ``cohort`` has a
+    A client's history is the sum of its updates so far, restricted to the output layer where ``context`` has a
     layout with a matrix (the paper's indicative features). Similarities are cosines; an honest client that
     resembles a group is pardoned. One attacker alone has nobody to resemble and is not found, and IID clients
     resemble each other. A long update counts for as much as it is long: put ``clip`` before it.
@@ -43,12 +43,12 @@ class FoolsGold(Rule):
     divided: bool = True
 
     def __post_init__(self) -> None:
-        within(self, "confidence", above=0)
+        check_range(self, "confidence", above=0)
         if not isinstance(self.divided, bool):
             raise ValueError(f"FoolsGold.divided must be true or false, got {self.divided!r}.")
 
     def __call__(
-        self, updates: Updates, *, cohort: Cohort | None = None, state: State | None = None
+        self, updates: Updates, *, context: AggregationContext | None = None, state: State | None = None
     ) -> Aggregation:
         """Aggregates ``updates`` of shape [n_clients, n_params].
 
@@ -56,20 +56,20 @@ class FoolsGold(Rule):
         who are absent stay in it.
 
         Raises:
-            ValueError: if the layout of ``cohort`` does not fit the rows or the state.
+            ValueError: if the layout of ``context`` does not fit the rows or the state.
         """
         self.admit(updates)
-        cohort = cohort or Cohort()
-        ids = cohort.ids(len(updates))
+        context = context or AggregationContext()
+        ids = context.ids(len(updates))
         place = slice(0, updates.shape[1])
-        if cohort.layout is not None and any(len(slot.shape) > 1 for slot in cohort.layout):
-            weight_slot, bias = output_layer(fitting(self, cohort.layout, updates))
+        if context.layout is not None and any(len(slot.shape) > 1 for slot in context.layout):
+            weight_slot, bias = output_layer(check_layout_size(self, context.layout, updates))
             place = slice(weight_slot.start, (bias or weight_slot).stop)
         seen, history = remember(updates, place, ids, state)
         scores = foolsgold_weights(cosine_distances(history[: len(updates)]), self.confidence)
         weight = scores / scores.sum()
         update = scaled_sum(updates, weight if self.divided else scores)
-        report = score_report("foolsgold", scores, cohort)
+        report = score_report("foolsgold", scores, context)
         return Aggregation(update, weight, {"client_ids": seen, "history": history}, report)
 
 

@@ -14,11 +14,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from hauberk.strategies.base import Aggregation, Cohort, Rule, State, whole, within
+from hauberk.strategies.base import Aggregation, AggregationContext, Rule, State, check_integer, check_range
 from hauberk.strategies.kernels.angles import distances_of_products
-from hauberk.strategies.kernels.chunks import Updates, columns, weighted_sum
+from hauberk.strategies.kernels.chunks import Updates, column_chunks, weighted_sum
 from hauberk.strategies.kernels.clusters import majority
-from hauberk.strategies.requirements import given_vector
+from hauberk.strategies.requirements import required_vector
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,23 +41,23 @@ class FreqFed(Rule):
     block: int = 1 << 16
 
     def __post_init__(self) -> None:
-        within(self, "low_share", above=0, most=1)
-        whole(self, "block", least=1)
+        check_range(self, "low_share", above=0, most=1)
+        check_integer(self, "block", least=1)
 
     def __call__(
-        self, updates: Updates, *, cohort: Cohort | None = None, state: State | None = None
+        self, updates: Updates, *, context: AggregationContext | None = None, state: State | None = None
     ) -> Aggregation:
         """Aggregates ``updates`` of shape [n_clients, n_params]; ``state`` is passed through.
 
         Raises:
-            ValueError: if ``cohort`` lacks parameters as long as the rows.
+            ValueError: if ``context`` lacks parameters as long as the rows.
         """
         self.admit(updates)
-        cohort = cohort or Cohort()
-        parameters = given_vector(self, cohort, "parameters", updates)
+        context = context or AggregationContext()
+        parameters = required_vector(self, context, "parameters", updates)
         gram = low_products(updates, parameters, self.low_share, self.block)
         distances = distances_of_products(gram[1:, 1:], gram[0, 1:], float(gram[0, 0]))
-        believed = majority(distances, cohort.ids(len(updates)))
+        believed = majority(distances, context.ids(len(updates)))
         weight = believed / believed.sum(dtype=torch.float64)
         report = {"freq_fed/believed": float(believed.sum())}
         return Aggregation(weighted_sum(updates, weight), weight, state, report)
@@ -82,7 +82,7 @@ def low_products(updates: Updates, parameters: Tensor, low_share: float, block: 
 
     gram = torch.zeros(1 + len(updates), 1 + len(updates), dtype=torch.float64)
     buffer = torch.empty(1 + len(updates), min(block, updates.shape[1]), dtype=torch.float64)
-    for place, rows in columns(updates, block):
+    for place, rows in column_chunks(updates, block):
         wide = buffer[:, : rows.shape[1]]
         wide[0] = parameters[place]
         wide[1:] = rows

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hauberk.strategies.aggregators._krum_rule import KrumRule
-from hauberk.strategies.base import Aggregation, Cohort, State
+from hauberk.strategies.base import Aggregation, AggregationContext, State
 from hauberk.strategies.kernels.chunks import Updates, weighted_sum
 from hauberk.strategies.kernels.krum_scores import equal_weights, score_report
 
@@ -24,20 +24,22 @@ class Krum(KrumRule):
         n_malicious: f, the number of malicious clients to withstand; 2f + 2 < n_clients.
         convention: "paper", or what a peer takes for the distance and the number of neighbours: "byzfl"
             (n - f - 1, squared), "flpoison" (n - f - 1, not squared), "epfml" (n - f - 2, 4th power),
-            "federated_scope" (n - f - 2, the sum of each tensor's distance; needs ``cohort.layout``).
+            "federated_scope" (n - f - 2, the sum of each tensor's distance; needs ``context.layout``).
     """
 
     def __call__(
-        self, updates: Updates, *, cohort: Cohort | None = None, state: State | None = None
+        self, updates: Updates, *, context: AggregationContext | None = None, state: State | None = None
     ) -> Aggregation:
         """Aggregates ``updates`` of shape [n_clients, n_params]; ``state`` is passed through.
 
         Raises:
             TooFewClientsError: if there are too few clients for ``n_malicious``.
-            ValueError: if the convention needs a layout that ``cohort`` lacks.
+            ValueError: if the convention needs a layout that ``context`` lacks.
         """
         self.admit(updates)
-        cohort = cohort or Cohort()
-        scores = self._scores(updates, cohort)
-        weight = equal_weights(scores, 1, cohort)
-        return Aggregation(weighted_sum(updates, weight), weight, state, score_report("krum", scores, cohort))
+        context = context or AggregationContext()
+        scores = self._scores(updates, context)
+        weight = equal_weights(scores, 1, context)
+        return Aggregation(
+            weighted_sum(updates, weight), weight, state, score_report("krum", scores, context)
+        )

@@ -12,7 +12,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hauberk.strategies.base import Aggregation, Cohort, Rule, State, check_majority, whole
+from hauberk.strategies.base import (
+    Aggregation,
+    AggregationContext,
+    Rule,
+    State,
+    check_integer,
+    check_majority,
+)
 from hauberk.strategies.kernels.chunks import Updates, weighted_sum
 from hauberk.strategies.kernels.distances import squared_distances
 
@@ -35,14 +42,14 @@ class MDA(Rule):
     n_malicious: int
 
     def __post_init__(self) -> None:
-        whole(self, "n_malicious", least=0)
+        check_integer(self, "n_malicious", least=0)
 
     def check(self, n_clients: int) -> None:
         """Raises TooFewClientsError unless 2f < n_clients."""
         check_majority(self, self.n_malicious, n_clients)
 
     def __call__(
-        self, updates: Updates, *, cohort: Cohort | None = None, state: State | None = None
+        self, updates: Updates, *, context: AggregationContext | None = None, state: State | None = None
     ) -> Aggregation:
         """Aggregates ``updates`` of shape [n_clients, n_params]; ``state`` is passed through.
 
@@ -51,7 +58,7 @@ class MDA(Rule):
         """
         self.admit(updates)
         distances = squared_distances(updates)
-        by_id = (cohort or Cohort()).by_id(len(updates)).to(distances.device)
+        by_id = (context or AggregationContext()).by_id(len(updates)).to(distances.device)
         subset = closest_subset(distances[by_id][:, by_id], len(updates) - self.n_malicious)
         weight = torch.zeros_like(distances[0])
         weight[by_id[subset]] = 1 / len(subset)

@@ -7,7 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hauberk.strategies.base import Aggregation, Cohort, Rule, State, check_majority, whole
+from hauberk.strategies.base import (
+    Aggregation,
+    AggregationContext,
+    Rule,
+    State,
+    check_integer,
+    check_majority,
+)
 from hauberk.strategies.kernels.chunks import Updates
 from hauberk.strategies.kernels.mean_around_median import mean_of_closest
 
@@ -23,14 +30,14 @@ class Meamed(Rule):
     n_malicious: int
 
     def __post_init__(self) -> None:
-        whole(self, "n_malicious", least=0)
+        check_integer(self, "n_malicious", least=0)
 
     def check(self, n_clients: int) -> None:
         """Raises TooFewClientsError unless 2f < n_clients."""
         check_majority(self, self.n_malicious, n_clients)
 
     def __call__(
-        self, updates: Updates, *, cohort: Cohort | None = None, state: State | None = None
+        self, updates: Updates, *, context: AggregationContext | None = None, state: State | None = None
     ) -> Aggregation:
         """Aggregates ``updates`` of shape [n_clients, n_params]; ``state`` is passed through.
 

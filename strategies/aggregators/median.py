@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hauberk.strategies.base import Aggregation, Cohort, Rule, State
-from hauberk.strategies.kernels.chunks import SLICE, Updates, columns, working
+from hauberk.strategies.base import Aggregation, AggregationContext, Rule, State
+from hauberk.strategies.kernels.chunks import SLICE, Updates, column_chunks, working
 from hauberk.strategies.kernels.sorting_networks import OrderStatistics
 
 
@@ -21,7 +21,7 @@ class Median(Rule):
     """Takes the median of each coordinate; a majority of honest clients bounds every one of them."""
 
     def __call__(
-        self, updates: Updates, *, cohort: Cohort | None = None, state: State | None = None
+        self, updates: Updates, *, context: AggregationContext | None = None, state: State | None = None
     ) -> Aggregation:
         """Aggregates ``updates`` of shape [n_clients, n_params]; ``state`` is passed through."""
         self.admit(updates)
@@ -35,7 +35,7 @@ def coordinate_median(updates: Updates) -> Tensor:
     like = working(middle[:0])
     ranks = ((n_clients - 1) // 2, n_clients // 2)
     statistics = OrderStatistics(n_clients, ranks, like, min(SLICE, n_params))
-    for part, rows in columns(updates):
+    for part, rows in column_chunks(updates):
         low, high = statistics(working(rows))
         # Halved before they are added: the sum of two huge finite values may not be finite.
         middle[part] = low if n_clients % 2 else low / 2 + high / 2

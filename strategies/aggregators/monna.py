@@ -13,7 +13,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from hauberk.strategies.base import Aggregation, Cohort, Rule, State, check_majority, whole
+from hauberk.strategies.base import (
+    Aggregation,
+    AggregationContext,
+    Rule,
+    State,
+    check_integer,
+    check_majority,
+)
 from hauberk.strategies.kernels.chunks import Updates, weighted_sum
 from hauberk.strategies.kernels.distances import distances_to, squared_distances
 
@@ -28,7 +35,7 @@ class MoNNA(Rule):
     Args:
         n_malicious: f, the number of malicious clients to withstand; 2f < n_clients.
         pivot: the client id of the pivot, who must be honest. By default it is the server's root update
-            where the cohort has one (which is not averaged itself), else the medoid: the update with the
+            where the context has one (which is not averaged itself), else the medoid: the update with the
             least sum of distances to all others. Both defaults are ours, for a server without its own data.
     """
 
@@ -37,16 +44,16 @@ class MoNNA(Rule):
     pivot: int | None = None
 
     def __post_init__(self) -> None:
-        whole(self, "n_malicious", least=0)
+        check_integer(self, "n_malicious", least=0)
         if self.pivot is not None:
-            whole(self, "pivot", least=0)
+            check_integer(self, "pivot", least=0)
 
     def check(self, n_clients: int) -> None:
         """Raises TooFewClientsError unless 2f < n_clients."""
         check_majority(self, self.n_malicious, n_clients)
 
     def __call__(
-        self, updates: Updates, *, cohort: Cohort | None = None, state: State | None = None
+        self, updates: Updates, *, context: AggregationContext | None = None, state: State | None = None
     ) -> Aggregation:
         """Aggregates ``updates`` of shape [n_clients, n_params]; ``state`` is passed through.
 
@@ -55,23 +62,23 @@ class MoNNA(Rule):
             ValueError: if the pivot is not among the clients.
         """
         self.admit(updates)
-        cohort = cohort or Cohort()
+        context = context or AggregationContext()
         n_nearest = len(updates) - self.n_malicious
-        distances = self._distances(updates, cohort, n_nearest)
-        by_id = cohort.by_id(len(updates)).to(distances.device)
+        distances = self._distances(updates, context, n_nearest)
+        by_id = context.by_id(len(updates)).to(distances.device)
         weight = torch.zeros_like(distances)
         weight[by_id[distances[by_id].argsort(stable=True)[:n_nearest]]] = 1 / n_nearest
         report = {"monna/radius": float(distances[weight > 0].max())}
         return Aggregation(weighted_sum(updates, weight), weight, state, report)
 
-    def _distances(self, updates: Updates, cohort: Cohort, n_nearest: int) -> Tensor:
+    def _distances(self, updates: Updates, context: AggregationContext, n_nearest: int) -> Tensor:
         """Returns the distance of each row to the pivot, shape [n_clients]."""
-        if self.pivot is None and cohort.root_update is not None:
-            return distances_to(updates, cohort.root_update)
+        if self.pivot is None and context.root_update is not None:
+            return distances_to(updates, context.root_update)
         distances = squared_distances(updates).sqrt_()
-        ids = cohort.ids(len(updates))
+        ids = context.ids(len(updates))
         if self.pivot is None:
-            return distances[medoid(distances, cohort.by_id(len(updates)).to(distances.device), n_nearest)]
+            return distances[medoid(distances, context.by_id(len(updates)).to(distances.device), n_nearest)]
         if self.pivot not in ids:
             raise ValueError(f"MoNNA.pivot must be one of the {len(ids)} client ids, got {self.pivot}.")
         return distances[ids.index(self.pivot)]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from hauberk.strategies.aggregators._krum_conventions import named
 from hauberk.strategies.aggregators._krum_rule import KrumRule
-from hauberk.strategies.base import Aggregation, Cohort, State, TooFewClientsError, whole
+from hauberk.strategies.base import Aggregation, AggregationContext, State, TooFewClientsError, check_integer
 from hauberk.strategies.kernels.chunks import Updates, weighted_sum
 from hauberk.strategies.kernels.krum_scores import check_neighbours, equal_weights, score_report
 from hauberk.strategies.kernels.norms import scaled_sum
@@ -33,7 +33,7 @@ class MultiKrum(KrumRule):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.n_selected is not None:
-            whole(self, "n_selected", least=1)
+            check_integer(self, "n_selected", least=1)
 
     def check(self, n_clients: int) -> None:
         """Raises TooFewClientsError unless 2f + 2 < n_clients and n_selected <= n_clients."""
@@ -45,21 +45,21 @@ class MultiKrum(KrumRule):
             )
 
     def __call__(
-        self, updates: Updates, *, cohort: Cohort | None = None, state: State | None = None
+        self, updates: Updates, *, context: AggregationContext | None = None, state: State | None = None
     ) -> Aggregation:
         """Aggregates ``updates`` of shape [n_clients, n_params]; ``state`` is passed through.
 
         Raises:
             TooFewClientsError: if there are too few clients for ``n_malicious`` or ``n_selected``.
-            ValueError: if the convention needs a layout that ``cohort`` lacks.
+            ValueError: if the convention needs a layout that ``context`` lacks.
         """
         self.admit(updates)
-        cohort = cohort or Cohort()
-        scores = self._scores(updates, cohort)
+        context = context or AggregationContext()
+        scores = self._scores(updates, context)
         n_selected = self.n_selected or len(updates) - self.n_malicious
-        weight = equal_weights(scores, n_selected, cohort)
+        weight = equal_weights(scores, n_selected, context)
         if named(self, self.convention).summed:
             update = scaled_sum(updates, weight * n_selected)
         else:
             update = weighted_sum(updates, weight)
-        return Aggregation(update, weight, state, score_report("multi_krum", scores, cohort))
+        return Aggregation(update, weight, state, score_report("multi_krum", scores, context))

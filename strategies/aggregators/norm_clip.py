@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hauberk.strategies.base import Aggregation, Cohort, Rule, State, within
+from hauberk.strategies.base import Aggregation, AggregationContext, Rule, State, check_range
 from hauberk.strategies.kernels.chunks import Updates, weighted_sum
 from hauberk.strategies.kernels.norms import clip_factors, median_of, row_norms
 
@@ -26,10 +26,10 @@ class NormClip(Rule):
 
     def __post_init__(self) -> None:
         if self.threshold is not None:
-            within(self, "threshold", above=0)
+            check_range(self, "threshold", above=0)
 
     def __call__(
-        self, updates: Updates, *, cohort: Cohort | None = None, state: State | None = None
+        self, updates: Updates, *, context: AggregationContext | None = None, state: State | None = None
     ) -> Aggregation:
         """Aggregates ``updates`` of shape [n_clients, n_params]; ``state`` is passed through.
 

@@ -13,8 +13,15 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from hauberk.strategies.base import Aggregation, Cohort, Rule, State, TooFewClientsError, within
-from hauberk.strategies.kernels.chunks import Updates, choose, columns, working
+from hauberk.strategies.base import (
+    Aggregation,
+    AggregationContext,
+    Rule,
+    State,
+    TooFewClientsError,
+    check_range,
+)
+from hauberk.strategies.kernels.chunks import Updates, choose, column_chunks, working
 from hauberk.strategies.kernels.repeated_median import Medians, RepeatedMedian, ranks
 from hauberk.strategies.kernels.sorting_networks import OrderStatistics
 
@@ -50,8 +57,8 @@ class ResidualReweighting(Rule):
     convention: Literal["paper", "official"] = "paper"
 
     def __post_init__(self) -> None:
-        within(self, "lam", above=0)
-        within(self, "delta", least=0, most=1)
+        check_range(self, "lam", above=0)
+        check_range(self, "delta", least=0, most=1)
         if self.convention not in ("paper", "official"):
             raise ValueError(
                 f"ResidualReweighting.convention must be 'paper' or 'official', got {self.convention!r}."
@@ -63,7 +70,7 @@ class ResidualReweighting(Rule):
             raise TooFewClientsError(f"ResidualReweighting needs n_clients >= 3, got n_clients={n_clients}.")
 
     def __call__(
-        self, updates: Updates, *, cohort: Cohort | None = None, state: State | None = None
+        self, updates: Updates, *, context: AggregationContext | None = None, state: State | None = None
     ) -> Aggregation:
         """Aggregates ``updates`` of shape [n_clients, n_params]; ``state`` is passed through.
 
@@ -72,7 +79,7 @@ class ResidualReweighting(Rule):
         """
         self.admit(updates)
         n_clients = len(updates)
-        by_id = (cohort or Cohort()).by_id(n_clients).to(updates.device)
+        by_id = (context or AggregationContext()).by_id(n_clients).to(updates.device)
         update = torch.empty(updates.shape[1], dtype=updates.dtype, device=updates.device)
         # The slopes, most of the work, wait for the second pass where the update will be.
         slopes = working(update)
@@ -146,7 +153,7 @@ class _Fits:
         """Yields (columns, part, fit) with the rows of each part in the order ``by_id``."""
         width = min(_SLICE, max(_LEAST, updates.shape[1] // 256), updates.shape[1])
         in_order = torch.equal(by_id, torch.arange(len(by_id), device=by_id.device))
-        for place, part in columns(updates, width):
+        for place, part in column_chunks(updates, width):
             rows = working(part) if in_order else working(part)[by_id]
             least, most = rows.aminmax()
             if max(-least, most) > _HUGE:

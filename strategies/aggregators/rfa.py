@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from hauberk.strategies.base import Aggregation, Cohort, Rule, State, whole, within
+from hauberk.strategies.base import Aggregation, AggregationContext, Rule, State, check_integer, check_range
 from hauberk.strategies.kernels.chunks import Updates, weighted_sum
 from hauberk.strategies.kernels.norms import row_norms
 from hauberk.strategies.kernels.weiszfeld import centred_gram, distances_to_mixture, step
@@ -43,9 +43,9 @@ class RFA(Rule):
     convention: Literal["official", "byzfl"] = "official"
 
     def __post_init__(self) -> None:
-        whole(self, "max_iterations", least=1)
-        within(self, "smoothing", above=0)
-        within(self, "tolerance", least=0)
+        check_integer(self, "max_iterations", least=1)
+        check_range(self, "smoothing", above=0)
+        check_range(self, "tolerance", least=0)
         if self.convention not in ("official", "byzfl"):
             raise ValueError(f"RFA.convention must be 'official' or 'byzfl', got {self.convention!r}.")
         for name, value in _OFFICIAL.items():
@@ -53,7 +53,7 @@ class RFA(Rule):
                 raise ValueError(f"RFA.{name} is fixed by convention='byzfl', got {getattr(self, name)!r}.")
 
     def __call__(
-        self, updates: Updates, *, cohort: Cohort | None = None, state: State | None = None
+        self, updates: Updates, *, context: AggregationContext | None = None, state: State | None = None
     ) -> Aggregation:
         """Aggregates ``updates`` of shape [n_clients, n_params]; ``state`` is passed through."""
         self.admit(updates)

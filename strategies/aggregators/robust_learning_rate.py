@@ -11,8 +11,15 @@ from dataclasses import dataclass
 
 import torch
 
-from hauberk.strategies.base import Aggregation, Cohort, Rule, State, TooFewClientsError, within
-from hauberk.strategies.kernels.chunks import Updates, columns, weighted_sum, working
+from hauberk.strategies.base import (
+    Aggregation,
+    AggregationContext,
+    Rule,
+    State,
+    TooFewClientsError,
+    check_range,
+)
+from hauberk.strategies.kernels.chunks import Updates, column_chunks, weighted_sum, working
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +35,7 @@ class RobustLearningRate(Rule):
     threshold: float
 
     def __post_init__(self) -> None:
-        within(self, "threshold", least=0)
+        check_range(self, "threshold", least=0)
 
     def check(self, n_clients: int) -> None:
         """Raises TooFewClientsError unless threshold <= n_clients: all coordinates would be unlearnt."""
@@ -40,7 +47,7 @@ class RobustLearningRate(Rule):
             )
 
     def __call__(
-        self, updates: Updates, *, cohort: Cohort | None = None, state: State | None = None
+        self, updates: Updates, *, context: AggregationContext | None = None, state: State | None = None
     ) -> Aggregation:
         """Aggregates ``updates`` of shape [n_clients, n_params]; ``state`` is passed through.
 
@@ -50,7 +57,7 @@ class RobustLearningRate(Rule):
         self.admit(updates)
         update = weighted_sum(updates, torch.full((len(updates),), 1 / len(updates), dtype=torch.float64))
         n_flipped = 0
-        for part, rows in columns(updates):
+        for part, rows in column_chunks(updates):
             flipped = working(rows).sign().sum(dim=0).abs_() < self.threshold
             update[part] *= 1 - 2 * flipped.to(update.dtype)
             n_flipped += int(flipped.sum())

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hauberk.strategies.base import Aggregation, Cohort, Rule, State, within
-from hauberk.strategies.kernels.chunks import Updates, columns
+from hauberk.strategies.base import Aggregation, AggregationContext, Rule, State, check_range
+from hauberk.strategies.kernels.chunks import Updates, column_chunks
 from hauberk.strategies.kernels.clusters import biggest
 from hauberk.strategies.kernels.norms import clip_factors, median_of, row_norms, scaled_sum
 
@@ -37,18 +37,18 @@ class SignGuard(Rule):
     upper: float = 3.0
 
     def __post_init__(self) -> None:
-        within(self, "lower", least=0, most=1)
-        within(self, "upper", least=1)
+        check_range(self, "lower", least=0, most=1)
+        check_range(self, "upper", least=1)
 
     def __call__(
-        self, updates: Updates, *, cohort: Cohort | None = None, state: State | None = None
+        self, updates: Updates, *, context: AggregationContext | None = None, state: State | None = None
     ) -> Aggregation:
         """Aggregates ``updates`` of shape [n_clients, n_params]; ``state`` is passed through."""
         self.admit(updates)
         norms = row_norms(updates)
         bound = median_of(norms)
         usual_norm = (norms >= self.lower * bound) & (norms <= self.upper * bound)
-        usual_signs = most_alike(sign_shares(updates), (cohort or Cohort()).by_id(len(updates)))
+        usual_signs = most_alike(sign_shares(updates), (context or AggregationContext()).by_id(len(updates)))
         believed = usual_norm & usual_signs
         report = {
             "sign_guard/usual_norm": float(usual_norm.sum()),
@@ -66,7 +66,7 @@ def sign_shares(updates: Updates) -> Tensor:
     """Returns the share of positive, zero and negative entries of each row, [n_clients, 3] in float64."""
     positive = torch.zeros(len(updates), dtype=torch.float64, device=updates.device)
     negative = torch.zeros_like(positive)
-    for _, rows in columns(updates):
+    for _, rows in column_chunks(updates):
         positive += (rows > 0).sum(dim=1)
         negative += (rows < 0).sum(dim=1)
     n_params = updates.shape[1]

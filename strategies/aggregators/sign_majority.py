@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import torch
 
-from hauberk.strategies.base import Aggregation, Cohort, Rule, State, within
-from hauberk.strategies.kernels.chunks import Updates, columns, working
+from hauberk.strategies.base import Aggregation, AggregationContext, Rule, State, check_range
+from hauberk.strategies.kernels.chunks import Updates, column_chunks, working
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,14 +26,14 @@ class SignMajority(Rule):
     step: float = 1e-3
 
     def __post_init__(self) -> None:
-        within(self, "step", above=0)
+        check_range(self, "step", above=0)
 
     def __call__(
-        self, updates: Updates, *, cohort: Cohort | None = None, state: State | None = None
+        self, updates: Updates, *, context: AggregationContext | None = None, state: State | None = None
     ) -> Aggregation:
         """Aggregates ``updates`` of shape [n_clients, n_params]; ``state`` is passed through."""
         self.admit(updates)
         update = torch.empty(updates.shape[1], dtype=updates.dtype, device=updates.device)
-        for part, rows in columns(updates):
+        for part, rows in column_chunks(updates):
             update[part] = working(rows).sign().sum(dim=0).sign_().mul_(self.step)
         return Aggregation(update, None, state)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
-from hauberk.strategies.base import Aggregation, Cohort, Rule, State, within
+from hauberk.strategies.base import Aggregation, AggregationContext, Rule, State, check_range
 from hauberk.strategies.kernels.chunks import Updates, finite, working
 from hauberk.strategies.kernels.distances import widened
 from hauberk.strategies.kernels.norms import clip_factors, row_norms
@@ -36,12 +36,12 @@ class SparseFed(Rule):
 
     def __post_init__(self) -> None:
         if self.clip is not None:
-            within(self, "clip", above=0)
-        within(self, "ratio", above=0, most=1)
-        within(self, "momentum", least=0, below=1)
+            check_range(self, "clip", above=0)
+        check_range(self, "ratio", above=0, most=1)
+        check_range(self, "momentum", least=0, below=1)
 
     def __call__(
-        self, updates: Updates, *, cohort: Cohort | None = None, state: State | None = None
+        self, updates: Updates, *, context: AggregationContext | None = None, state: State | None = None
     ) -> Aggregation:
         """Aggregates ``updates`` of shape [n_clients, n_params].
 

@@ -10,8 +10,15 @@ from dataclasses import dataclass
 
 import torch
 
-from hauberk.strategies.base import Aggregation, Cohort, Rule, State, check_majority, whole
-from hauberk.strategies.kernels.chunks import SLICE, Updates, columns, working
+from hauberk.strategies.base import (
+    Aggregation,
+    AggregationContext,
+    Rule,
+    State,
+    check_integer,
+    check_majority,
+)
+from hauberk.strategies.kernels.chunks import SLICE, Updates, column_chunks, working
 from hauberk.strategies.kernels.sorting_networks import OrderStatistics, mean_of
 
 
@@ -27,14 +34,14 @@ class TrimmedMean(Rule):
     n_malicious: int
 
     def __post_init__(self) -> None:
-        whole(self, "n_malicious", least=0)
+        check_integer(self, "n_malicious", least=0)
 
     def check(self, n_clients: int) -> None:
         """Raises TooFewClientsError unless 2f < n_clients."""
         check_majority(self, self.n_malicious, n_clients)
 
     def __call__(
-        self, updates: Updates, *, cohort: Cohort | None = None, state: State | None = None
+        self, updates: Updates, *, context: AggregationContext | None = None, state: State | None = None
     ) -> Aggregation:
         """Aggregates ``updates`` of shape [n_clients, n_params]; ``state`` is passed through.
 
@@ -46,6 +53,6 @@ class TrimmedMean(Rule):
         kept = range(self.n_malicious, n_clients - self.n_malicious)
         mean = torch.empty(n_params, dtype=updates.dtype, device=updates.device)
         statistics = OrderStatistics(n_clients, (), working(mean[:0]), min(SLICE, n_params), bag=kept)
-        for part, rows in columns(updates):
+        for part, rows in column_chunks(updates):
             mean[part] = mean_of(statistics(working(rows)))
         return Aggregation(mean, None, state)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hauberk.strategies.aggregators.norm_clip import clipped_mean
-from hauberk.strategies.base import Aggregation, Cohort, Rule, State, within
+from hauberk.strategies.base import Aggregation, AggregationContext, Rule, State, check_range
 from hauberk.strategies.kernels.chunks import Updates
 from hauberk.strategies.kernels.noise import add_gaussian
 
@@ -30,17 +30,17 @@ class WeakDP(Rule):
 
     def __post_init__(self) -> None:
         if self.threshold is not None:
-            within(self, "threshold", above=0)
-        within(self, "noise", least=0)
+            check_range(self, "threshold", above=0)
+        check_range(self, "noise", least=0)
 
     def __call__(
-        self, updates: Updates, *, cohort: Cohort | None = None, state: State | None = None
+        self, updates: Updates, *, context: AggregationContext | None = None, state: State | None = None
     ) -> Aggregation:
         """Aggregates ``updates`` of shape [n_clients, n_params]; ``state`` is passed through.
 
-        The noise is drawn from ``cohort.rng``; the weight is each client's cut relative to the others'.
+        The noise is drawn from ``context.rng``; the weight is each client's cut relative to the others'.
         """
         self.admit(updates)
         result = clipped_mean(updates, self.threshold, state, "weak_dp")
-        add_gaussian(result.update, self.noise, (cohort or Cohort()).rng)
+        add_gaussian(result.update, self.noise, (context or AggregationContext()).rng)
         return result

@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import torch
 
-from hauberk.strategies.base import Aggregation, Cohort
+from hauberk.strategies.base import Aggregation, AggregationContext
 from hauberk.strategies.chain import PreAggregator, chain
 from hauberk.strategies.kernels.chunks import Updates
 
@@ -40,7 +40,7 @@ def crosscheck(
     updates: Updates,
     rules: Mapping[str, type[Any]],
     *,
-    cohort: Cohort | None = None,
+    context: AggregationContext | None = None,
     before: Sequence[PreAggregator] = (),
     own: Mapping[str, Mapping[str, Any]] | None = None,
     **settings: Any,
@@ -48,19 +48,19 @@ def crosscheck(
     """Returns a row for each convention of each of ``rules`` that has any, in the order of the table.
 
     Every rule starts without a memory and draws the same noise. One that cannot work with these rows, too few
-    of them or a cohort that lacks what it needs, has its reason in ``error``; the others go on.
+    of them or a context that lacks what it needs, has its reason in ``error``; the others go on.
 
     Args:
         updates: shape [n_clients, n_params].
         rules: names and classes, such as AGGREGATORS; one with a field ``convention`` takes part.
-        cohort: what the rules may know beside the rows.
+        context: what the rules may know beside the rows.
         before: pre-aggregators, in front of every rule.
         own: parameters for one rule alone, by its name.
         settings: parameters for the rules that have them, such as n_malicious=1.
     """
-    cohort, own = cohort or Cohort(), own or {}
+    context, own = context or AggregationContext(), own or {}
     return [
-        _believed(updates, name, made, convention, cohort)
+        _believed(updates, name, made, convention, context)
         for name, kind in rules.items()
         for convention in conventions(kind)
         for made in [partial(_made, kind, {**settings, **own.get(name, {})}, tuple(before))]
@@ -106,15 +106,15 @@ def _believed(
     name: str,
     made: Callable[[str], Callable[..., Aggregation]],
     convention: str,
-    cohort: Cohort,
+    context: AggregationContext,
 ) -> Believed:
-    rng = torch.Generator(cohort.rng.device)
-    rng.set_state(cohort.rng.get_state())
+    rng = torch.Generator(context.rng.device)
+    rng.set_state(context.rng.get_state())
     try:
-        weight = made(convention)(updates, cohort=replace(cohort, rng=rng)).weight
+        weight = made(convention)(updates, context=replace(context, rng=rng)).weight
     except ValueError as error:
         return Believed(rule=name, convention=convention, weight=None, error=str(error))
     if weight is None:
         return Believed(rule=name, convention=convention, weight=None)
-    believed = dict(zip(cohort.ids(len(updates)), weight.tolist(), strict=True))
+    believed = dict(zip(context.ids(len(updates)), weight.tolist(), strict=True))
     return Believed(rule=name, convention=convention, weight=believed)

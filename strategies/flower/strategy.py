@@ -22,7 +22,7 @@ from flwr.serverapp.strategy import Strategy
 from flwr.serverapp.strategy.strategy_utils import sample_nodes
 from torch import Tensor
 
-from hauberk.strategies.base import Aggregator, Cohort, State, TooFewClientsError, check, needs_of
+from hauberk.strategies.base import AggregationContext, Aggregator, State, TooFewClientsError, check, needs_of
 from hauberk.strategies.flower.records import (
     Sent,
     error_of,
@@ -33,7 +33,7 @@ from hauberk.strategies.flower.records import (
     unpacked,
 )
 from hauberk.strategies.guard import Guard
-from hauberk.strategies.update_matrix import Collected, Rows
+from hauberk.strategies.update_matrix import CollectedUpdates, UpdateMatrix
 
 logger = logging.getLogger("flwr")
 
@@ -158,7 +158,7 @@ class RobustStrategy(Strategy):
             )
         if not sent.asked:  # fraction_train = 0
             return None, None
-        rows = Rows(sent.asked, sent.layout, sent.parameters, self.guard)
+        rows = UpdateMatrix(sent.asked, sent.layout, sent.parameters, self.guard)
         contents: dict[int, RecordDict] = {}
         for message in replies:
             rows.add(reply_of(message, sent.layout, self.guard, self.weighted_by_key))
@@ -206,7 +206,7 @@ class RobustStrategy(Strategy):
         record = RecordDict({self.arrayrecord_key: arrays, self.configrecord_key: config})
         return [Message(content=record, message_type=kind, dst_node_id=node) for node in nodes]
 
-    def _check(self, server_round: int, collected: Collected) -> None:
+    def _check(self, server_round: int, collected: CollectedUpdates) -> None:
         for node, reason in collected.refused.items():
             logger.warning("round %d: node %d refused: %s", server_round, node, reason)
         try:
@@ -217,9 +217,9 @@ class RobustStrategy(Strategy):
                 f"Round {server_round} cannot be aggregated: {few} Refused: {refused}."
             ) from few
 
-    def _aggregate(self, server_round: int, collected: Collected, sent: Sent) -> Tensor:
+    def _aggregate(self, server_round: int, collected: CollectedUpdates, sent: Sent) -> Tensor:
         entropy = np.random.SeedSequence(self.seed, spawn_key=(server_round,)).generate_state(1, np.uint64)
-        cohort = Cohort(
+        context = AggregationContext(
             client_ids=collected.client_ids,
             n_examples=collected.n_examples,
             parameters=sent.parameters,
@@ -229,7 +229,7 @@ class RobustStrategy(Strategy):
             round=server_round,
             rng=torch.Generator().manual_seed(int(entropy[0])),
         )
-        result = self.aggregator(collected.updates, cohort=cohort, state=self.state)
+        result = self.aggregator(collected.updates, context=context, state=self.state)
         self.state = result.state
         weight = None if result.weight is None else tuple(result.weight.tolist())
         self.history[server_round] = RoundReport(

@@ -47,7 +47,7 @@ class Mixture:
     def matrix(self) -> Tensor:
         """Returns all mixed rows as one new matrix, shape [n_rows, n_params]."""
         rows = self._updates.new_empty(self.shape)
-        for part, mixed in columns(self):
+        for part, mixed in column_chunks(self):
             rows[:, part] = mixed
         return rows
 
@@ -62,7 +62,7 @@ def narrow(updates: Updates, part: slice) -> Updates:
     return updates[:, part]
 
 
-def columns(updates: Updates, size: int = SLICE) -> Iterator[tuple[slice, Tensor]]:
+def column_chunks(updates: Updates, size: int = SLICE) -> Iterator[tuple[slice, Tensor]]:
     """Yields (columns, part): every part of ``updates`` has shape [n_clients, <= size].
 
     Parts are views wherever they can be: write to none of them.
@@ -86,7 +86,7 @@ def weighted_sum(updates: Updates, weight: Tensor) -> Tensor:
         torch.float32,
         torch.float64,
     )
-    for part, rows in columns(updates, STRETCH):
+    for part, rows in column_chunks(updates, STRETCH):
         finite(_added(weight, rows, total[part]) if plain else _product(weight, rows), out=total[part])
     return total
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from hauberk.strategies.kernels.chunks import Updates, columns
+from hauberk.strategies.kernels.chunks import Updates, column_chunks
 
 _SLICE = 1 << 14  # columns; 20 float64 rows of it still fit in a core's cache
 _PIECES = 4  # of a slice, whose products are taken side by side: one product alone keeps one core busy
@@ -79,5 +79,5 @@ def widened(updates: Updates) -> Iterator[tuple[slice, Tensor]]:
     buffer = torch.empty(
         len(updates), min(_SLICE, updates.shape[1]), dtype=torch.float64, device=updates.device
     )
-    for place, part in columns(updates, _SLICE):
+    for place, part in column_chunks(updates, _SLICE):
         yield place, buffer[:, : part.shape[1]].copy_(part)

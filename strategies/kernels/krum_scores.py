@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hauberk.strategies.base import Cohort, TooFewClientsError
+from hauberk.strategies.base import AggregationContext, TooFewClientsError
 
 
 def krum_scores(distances: Tensor, n_malicious: int, left_out: int = 2) -> Tensor:
@@ -26,17 +26,17 @@ def krum_scores(distances: Tensor, n_malicious: int, left_out: int = 2) -> Tenso
     return others.topk(n_neighbours, largest=False).values.sum(dim=1)
 
 
-def equal_weights(scores: Tensor, n_selected: int, cohort: Cohort | None = None) -> Tensor:
+def equal_weights(scores: Tensor, n_selected: int, context: AggregationContext | None = None) -> Tensor:
     """Returns 1 / n_selected for the lowest ``scores`` [n_clients] and 0 for the others; ties by client id."""
-    by_id = (cohort or Cohort()).by_id(len(scores)).to(scores.device)
+    by_id = (context or AggregationContext()).by_id(len(scores)).to(scores.device)
     weight = torch.zeros_like(scores)
     weight[by_id[scores[by_id].argsort(stable=True)[:n_selected]]] = 1 / n_selected
     return weight
 
 
-def score_report(rule: str, scores: Tensor, cohort: Cohort | None) -> dict[str, float]:
+def score_report(rule: str, scores: Tensor, context: AggregationContext | None) -> dict[str, float]:
     """Returns the score of each client under the name "rule/score/client id"."""
-    ids = (cohort or Cohort()).ids(len(scores))
+    ids = (context or AggregationContext()).ids(len(scores))
     return {f"{rule}/score/{client_id}": float(score) for client_id, score in zip(ids, scores, strict=True)}
 
 

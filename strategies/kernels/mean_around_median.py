@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from hauberk.strategies.kernels.chunks import SLICE, Updates, choose, columns, working
+from hauberk.strategies.kernels.chunks import SLICE, Updates, choose, column_chunks, working
 from hauberk.strategies.kernels.sorting_networks import OrderStatistics, mean_of
 
 _LEAST = 1 << 13  # columns
@@ -38,7 +38,7 @@ def mean_of_closest(updates: Updates, n_kept: int, *, lower_median: bool = False
     # Several slices are held at a time: where there are few columns they are shorter.
     width = min(SLICE, max(_LEAST, n_params // 64), n_params)
     statistics = OrderStatistics(n_rows, ranks, working(mean[:0]), width, bag)
-    for part, rows in columns(updates, width):
+    for part, rows in column_chunks(updates, width):
         value = dict(zip((*ranks, *bag), statistics(working(rows)), strict=True))
         kept = [value[rank] for rank in inside]
         mean[part] = mean_of(kept + _decided(value, n_pairs, n_kept, [value[rank] for rank in middle]))

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from hauberk.strategies.kernels.chunks import SLICE, Updates, columns, working
+from hauberk.strategies.kernels.chunks import SLICE, Updates, column_chunks, working
 
 _SAMPLE = 1 << 16  # columns
 _BLOCK = 16  # differences looked at together
@@ -61,7 +61,7 @@ def _search(updates: Updates, k: int, batch: range, inverse: Tensor | None) -> l
     finds = _finds(updates, k, batch, inverse)
     width = min(SLICE, n_params)
     buffer = torch.empty(n_clients - 1, width, dtype=finds[0].floors.dtype, device=updates.device)
-    for place, part in columns(updates, SLICE):
+    for place, part in column_chunks(updates, SLICE):
         rows = working(part)
         width = rows.shape[1]
         padded = -(-width // _BLOCK) * _BLOCK

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hauberk.strategies.kernels.chunks import SLICE, Updates, columns, working
+from hauberk.strategies.kernels.chunks import SLICE, Updates, column_chunks, working
 from hauberk.strategies.kernels.order_statistics import median_magnitude, top_magnitudes
 from hauberk.strategies.kernels.sorting_networks import OrderStatistics
 from hauberk.strategies.layout import Layout
@@ -70,7 +70,7 @@ def _deviations(updates: Updates, peaks: Tensor | None) -> Tensor:
     mads = torch.empty(n_params, dtype=_dtype(updates), device=updates.device)
     ranks = ((n_clients - 1) // 2, n_clients // 2)
     statistics = OrderStatistics(n_clients, ranks, mads, min(SLICE, n_params))
-    for place, rows in columns(updates):
+    for place, rows in column_chunks(updates):
         wide = working(rows)
         low, high = statistics(wide)
         # From the lower middle value, not from the median, whose rounding near rows would feel.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from hauberk.strategies.base import Cohort, check_majority, whole
+from hauberk.strategies.base import AggregationContext, check_integer, check_majority
 from hauberk.strategies.chain import PreAggregator
 from hauberk.strategies.kernels.chunks import Updates
 from hauberk.strategies.kernels.norms import clip_factors, row_norms
@@ -27,13 +27,13 @@ class ARC(PreAggregator):
     n_malicious: int
 
     def __post_init__(self) -> None:
-        whole(self, "n_malicious", least=0)
+        check_integer(self, "n_malicious", least=0)
 
     def check(self, n_clients: int) -> None:
         """Raises TooFewClientsError unless 2f < n_clients."""
         check_majority(self, self.n_malicious, n_clients)
 
-    def mixing(self, updates: Updates, cohort: Cohort) -> Tensor:
+    def mixing(self, updates: Updates, context: AggregationContext) -> Tensor:
         """Returns a diagonal matrix, shape [n_clients, n_clients]: how much of each update stays."""
         n_clients = len(updates)
         n_cut = 2 * self.n_malicious * (n_clients - self.n_malicious) // n_clients

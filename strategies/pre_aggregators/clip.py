@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from hauberk.strategies.base import Cohort, within
+from hauberk.strategies.base import AggregationContext, check_range
 from hauberk.strategies.chain import PreAggregator
 from hauberk.strategies.kernels.chunks import Updates
 from hauberk.strategies.kernels.norms import clip_factors, row_norms
@@ -23,8 +23,8 @@ class Clip(PreAggregator):
     threshold: float
 
     def __post_init__(self) -> None:
-        within(self, "threshold", above=0)
+        check_range(self, "threshold", above=0)
 
-    def mixing(self, updates: Updates, cohort: Cohort) -> Tensor:
+    def mixing(self, updates: Updates, context: AggregationContext) -> Tensor:
         """Returns a diagonal matrix, shape [n_clients, n_clients]: how much of each update stays."""
         return clip_factors(row_norms(updates), self.threshold).diag()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hauberk.strategies.base import Cohort, TooFewClientsError, whole
+from hauberk.strategies.base import AggregationContext, TooFewClientsError, check_integer
 from hauberk.strategies.chain import PreAggregator
 from hauberk.strategies.kernels.chunks import Updates
 from hauberk.strategies.kernels.distances import squared_distances
@@ -28,7 +28,7 @@ class NNM(PreAggregator):
     n_malicious: int
 
     def __post_init__(self) -> None:
-        whole(self, "n_malicious", least=0)
+        check_integer(self, "n_malicious", least=0)
 
     def check(self, n_clients: int) -> None:
         """Raises TooFewClientsError unless 2f < n_clients."""
@@ -37,10 +37,10 @@ class NNM(PreAggregator):
                 f"NNM needs 2f < n_clients, got f={self.n_malicious} and n_clients={n_clients}."
             )
 
-    def mixing(self, updates: Updates, cohort: Cohort) -> Tensor:
+    def mixing(self, updates: Updates, context: AggregationContext) -> Tensor:
         """Returns the mixing matrix, shape [n_clients, n_clients]; each row sums to 1."""
         distances = squared_distances(updates).fill_diagonal_(-1)  # each one is its own nearest
         n_nearest = len(distances) - self.n_malicious
-        by_id = cohort.by_id(len(distances)).to(distances.device)
+        by_id = context.by_id(len(distances)).to(distances.device)
         nearest = by_id[distances[:, by_id].argsort(dim=1, stable=True)[:, :n_nearest]]
         return torch.zeros_like(distances).scatter_(1, nearest, 1 / n_nearest)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from hauberk.attacks import Scene
+from hauberk.attacks import AttackerContext
 from hauberk.clients import Session, Training
 from hauberk.clients.optimizers import Adam
 from hauberk.tasks.parameters import flatten, state_of
@@ -61,7 +61,7 @@ class Arena:
     def session(self, poison=None, *, seed=1, examples=None, training=None, **settings):
         """Returns a session as a worker would make it."""
         examples = self.examples if examples is None else examples
-        data = poison(examples, Scene(), torch.Generator().manual_seed(9)) if poison else examples
+        data = poison(examples, AttackerContext(), torch.Generator().manual_seed(9)) if poison else examples
         return Session(
             model=self.task.build(2, seed),
             data=self.task.encode(data),
@@ -69,7 +69,7 @@ class Arena:
             rng=torch.Generator().manual_seed(5),
             examples=examples,
             poison=poison,
-            scene=Scene(),
+            attacker=AttackerContext(),
             encoder=self.task.encode,
             **settings,
         )

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from hauberk.attacks import BadWord, DimKrumPenalty, DimKrumSpread, Tamper
-from hauberk.attacks.tampers._dim_krum_guess import LEAST, MEMORY, Guess, change, strongest
+from hauberk.attacks.tampers._dim_krum_guess import LEAST, MEMORY, Guess, change, sum_of_largest_squares
 from hauberk.attacks.threat_model import THE_RULE
 from hauberk.strategies import DimKrum
 from hauberk.strategies.aggregators.dim_krum import dimension_distances
@@ -17,7 +17,7 @@ both = pytest.mark.parametrize("attack", [DimKrumPenalty, DimKrumSpread])
 
 def test_its_distance_is_the_rules():
     rows = torch.randn(2, 1000, generator=torch.Generator().manual_seed(0))
-    found = strongest(rows[0] - rows[1], 10)
+    found = sum_of_largest_squares(rows[0] - rows[1], 10)
     assert found == pytest.approx(dimension_distances(rows, 0.01)[0, 1].item(), rel=1e-5)
 
 
@@ -70,7 +70,7 @@ def test_honest_is_what_training_on_clean_texts_moves_most(arena):
     still = type(arena)(TextCNN(embedding_dim=8, n_filters=4, dropout=0.0))
     guess = DimKrumSpread(ratio=0.001).guess(still.session(POISON))
     honest = still.run(Tamper(), still.session())[1]
-    assert guess.honest == pytest.approx(strongest(honest, guess.k), rel=1e-5)
+    assert guess.honest == pytest.approx(sum_of_largest_squares(honest, guess.k), rel=1e-5)
 
 
 def test_a_bad_name_leaves_the_least_room(arena):

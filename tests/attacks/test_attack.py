@@ -5,7 +5,7 @@ import pytest
 from torch import nn
 
 from hauberk.attacks import Attack, BadWord, Forge, ModelReplacement, SignFlip, Tamper
-from hauberk.attacks.threat_model import BENIGN_UPDATES, OWN_DATA, THE_RULE, strongest
+from hauberk.attacks.threat_model import BENIGN_UPDATES, OWN_DATA, THE_RULE, strongest_knowledge
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.text.tokenizer import WordPiece
 
@@ -29,12 +29,12 @@ def test_the_three_kinds_compose():
 def test_the_strongest_knowledge_counts():
     assert Attack(poison=BadWord()).knowledge == OWN_DATA
     assert Attack(poison=BadWord(), forge=Spy()).knowledge == BENIGN_UPDATES
-    assert strongest([THE_RULE, OWN_DATA]) == THE_RULE
+    assert strongest_knowledge([THE_RULE, OWN_DATA]) == THE_RULE
 
 
 def test_a_made_up_knowledge_is_refused():
     with pytest.raises(ValueError, match="hearsay"):
-        strongest(["hearsay"])
+        strongest_knowledge(["hearsay"])
 
 
 def test_an_attack_of_nothing_is_refused():

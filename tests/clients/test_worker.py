@@ -201,9 +201,13 @@ def test_random_liars_are_the_same_for_worker_and_server(job):
         assert who == attack.attackers(number, n_clients=3, n_malicious=2, seed=3)
         assert [client for client in range(3) if worker.attack_of(client, number)] == list(who)
     number, (_, last) = next((number, who) for number, who in rounds.items() if who != (0, 1))
-    worker.fit(job.instruction(last, number, asked=(last,)))
+    worker.fit(job.instruction(last, number, sampled=(last,)))
     session = Peek.seen["session"]
-    assert (session.scene.attacker, session.scene.n_attackers, session.n_attackers) == (1, 2, 1)
+    assert (session.attacker.index, session.attacker.n_attackers, session.n_attackers) == (
+        1,
+        2,
+        1,
+    )
 
 
 def test_a_poisoned_client_trains_on_exactly_what_its_poison_returns(job):
@@ -213,7 +217,7 @@ def test_a_poisoned_client_trains_on_exactly_what_its_poison_returns(job):
         reply = worker.fit(job.instruction(round=4))
         data = Peek.seen["session"].data
         clean = [job.examples[row] for row in job.partitions[0]]
-        expected = job.task.encode(poison(clean, Peek.seen["session"].scene, generator(3, 4, 0, "poison")))
+        expected = job.task.encode(poison(clean, Peek.seen["session"].attacker, generator(3, 4, 0, "poison")))
         assert reply.n_examples == len(data) == (15 if mode == "append" else 12)
         assert texts_of(data) == texts_of(expected)
 
@@ -227,10 +231,10 @@ def texts_of(encoded):
 
 def test_a_tamper_sees_the_session_and_changes_what_is_sent(job):
     attack = Attack(poison=BadWord(), tamper=Peek())
-    reply = job.worker(attack, 2).fit(job.instruction(1, asked=(0, 1)))
-    plain = job.worker(Attack(poison=BadWord()), 2).fit(job.instruction(1, asked=(0, 1)))
+    reply = job.worker(attack, 2).fit(job.instruction(1, sampled=(0, 1)))
+    plain = job.worker(Attack(poison=BadWord()), 2).fit(job.instruction(1, sampled=(0, 1)))
     session = Peek.seen["session"]
-    assert (session.n_clients, session.n_attackers, session.scene.attacker) == (2, 2, 1)
+    assert (session.n_clients, session.n_attackers, session.attacker.index) == (2, 2, 1)
     assert session.poison == BadWord()
     assert Peek.seen["table"] == 30522
     assert Peek.seen["more"] == 13
@@ -242,7 +246,7 @@ def test_the_round_counts_only_attackers_that_were_asked(job):
     attack = Attack(tamper=ModelReplacement())
     plain = delta(job, job.worker().fit(job.instruction()))
     for asked, factor in (((0, 2), 2.0), ((0, 1, 2), 1.5), ((), 1.5)):
-        sent = delta(job, job.worker(attack, 2).fit(job.instruction(asked=asked)))
+        sent = delta(job, job.worker(attack, 2).fit(job.instruction(sampled=asked)))
         np.testing.assert_allclose(sent, factor * plain, atol=1e-5)
 
 

@@ -18,8 +18,8 @@ from hauberk.experiments.runner.setup import prepare
 from hauberk.experiments.spec.loader import parse
 from hauberk.server.collusion import forge
 from hauberk.server.round import sample
-from hauberk.server.server import cohort_of
-from hauberk.strategies.update_matrix import Reply, Rows
+from hauberk.server.server import aggregation_context
+from hauberk.strategies.update_matrix import Reply, UpdateMatrix
 from hauberk.tasks.text.metrics import predict
 
 
@@ -46,7 +46,7 @@ def collude(tables, spy, *, rows, round=1, **settings):
     attack = Attack(forge=spy, **settings)
     prepared = prepare(parse(tables), attack=attack)
     server, start = prepared.server, prepared.start
-    matrix = Rows(sorted(rows), server.layout, start.parameters, server.guard)
+    matrix = UpdateMatrix(sorted(rows), server.layout, start.parameters, server.guard)
     for client, value in rows.items():
         arrays = {
             name: part.numpy() for name, part in server.layout.unflatten(start.parameters + value).items()
@@ -131,9 +131,9 @@ def test_a_rule_is_tried_with_other_random_draws_than_the_servers_and_the_same_i
     rows = torch.cat([shown.own, shown.benign])
     first, second = (shown.aggregate(rows) for _ in range(2))
     prepared = prepare(parse(tables))
-    known = cohort_of(prepared.server, prepared.start, 1, tuple(range(5)), (1.0,) * 5)
+    known = aggregation_context(prepared.server, prepared.start, 1, tuple(range(5)), (1.0,) * 5)
     assert torch.equal(first, second)
-    assert not torch.equal(first, prepared.server.aggregate(rows, cohort=known).update)
+    assert not torch.equal(first, prepared.server.aggregate(rows, context=known).update)
 
 
 def test_a_colluders_history_is_its_own_and_of_the_rounds_that_asked_it(tables):

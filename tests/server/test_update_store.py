@@ -18,12 +18,12 @@ class Trusting(Rule):
 
     needs = frozenset({"root_update"})
 
-    def __call__(self, updates, *, cohort=None, state=None):
-        return Aggregation(cohort.root_update.clone())
+    def __call__(self, updates, *, context=None, state=None):
+        return Aggregation(context.root_update.clone())
 
 
 @pytest.fixture
-def finished(tables, tmp_path):
+def round_finished(tables, tmp_path):
     tables["server"] = {"keep_updates": [2], "clean": {"n_examples": 12}}
     return run(tables, out=tmp_path / "run")
 
@@ -33,15 +33,15 @@ def test_a_kept_round_aggregates_to_the_very_same_model(finished, tables, tmp_pa
     round_2 = update_store.read(finished.folder, 2)
     assert round_2.malicious == (0,)
     assert round_2.mask.tolist() == [True, False, False, False, False]
-    assert round_2.cohort.client_ids == (0, 1, 2, 3, 4)
-    assert round_2.cohort.layout.n_params == round_2.updates.shape[1]
-    update = AGGREGATORS["fedavg"]()(round_2.updates, cohort=round_2.cohort).update
+    assert round_2.context.client_ids == (0, 1, 2, 3, 4)
+    assert round_2.context.layout.n_params == round_2.updates.shape[1]
+    update = AGGREGATORS["fedavg"]()(round_2.updates, context=round_2.context).update
     tables["federation"]["rounds"] = 2
     from hauberk.server import checkpoint
 
     two = run(tables, out=tmp_path / "two")
     state = checkpoint.load(two.folder / "checkpoint", two.summary["spec_hash"])
-    assert torch.equal(round_2.cohort.parameters + update, state.parameters)
+    assert torch.equal(round_2.context.parameters + update, state.parameters)
 
 
 def test_a_round_that_was_not_kept_says_how_to_keep_it(finished):

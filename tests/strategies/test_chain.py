@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from hauberk.strategies import (
     NNM,
     Aggregation,
+    AggregationContext,
     Bucketing,
     Chain,
-    Cohort,
     DimKrum,
     FedAvg,
     FoolsGold,
@@ -31,14 +31,14 @@ class Pairs(PreAggregator):
     def n_rows(self, n_clients):
         return n_clients // 2
 
-    def mixing(self, updates, cohort):
+    def mixing(self, updates, context):
         return torch.eye(len(updates) // 2, dtype=torch.float64).repeat_interleave(2, dim=1) / 2
 
 
 class Stranger:
     """A rule from elsewhere: only the call, and tensors only."""
 
-    def __call__(self, updates, *, cohort=None, state=None):
+    def __call__(self, updates, *, context=None, state=None):
         assert isinstance(updates, torch.Tensor)
         return Aggregation(updates.mean(dim=0))
 
@@ -107,7 +107,7 @@ def test_a_rule_from_elsewhere_gets_a_matrix():
 def test_stages_that_change_the_number_of_rows():
     updates = torch.tensor([[0.0], [2.0], [4.0], [6.0], [50.0], [70.0]])
     rule = chain(Pairs(), DimKrum(n_malicious=0))
-    result = rule(updates, cohort=Cohort(client_ids=(9, 8, 7, 6, 5, 4), n_examples=(1.0,) * 6))
+    result = rule(updates, context=AggregationContext(client_ids=(9, 8, 7, 6, 5, 4), n_examples=(1.0,) * 6))
     assert result.update.tolist() == [3.0]
     assert result.weight.tolist() == [0.25, 0.25, 0.25, 0.25, 0, 0]
     with pytest.raises(ValueError, match=r"DimKrum needs .*n_clients=2"):
@@ -133,8 +133,8 @@ def test_a_chain_reads_like_its_stages():
 def test_of_equally_near_rows_the_one_of_the_lowest_id_is_mixed_in():
     updates, ids = torch.tensor([[-1.0], [0.0], [1.0]]), (0, 1, 2)
     for order in ([0, 1, 2], [2, 1, 0], [1, 0, 2]):
-        cohort = Cohort(client_ids=tuple(ids[i] for i in order))
-        mixed = NNM(n_malicious=1)(updates[order], cohort=cohort)
+        context = AggregationContext(client_ids=tuple(ids[i] for i in order))
+        mixed = NNM(n_malicious=1)(updates[order], context=context)
         assert mixed[order.index(1)].item() == -0.5
 
 
@@ -149,7 +149,9 @@ def test_nothing_is_remembered_of_buckets_which_are_no_clients(rule, size):
     updates = torch.randn(8, 5, generator=torch.Generator().manual_seed(0))
 
     def judged(aggregate, state=None):
-        return aggregate(updates, cohort=Cohort(client_ids=tuple(range(50, 58)), round=1), state=state)
+        return aggregate(
+            updates, context=AggregationContext(client_ids=tuple(range(50, 58)), round=1), state=state
+        )
 
     assert judged(rule).state is not None
     assert judged(chain(NNM(n_malicious=1), rule)).state is not None
@@ -160,6 +162,6 @@ def test_nothing_is_remembered_of_buckets_which_are_no_clients(rule, size):
 
 
 def test_behind_buckets_no_row_has_examples_of_its_own():
-    cohort = Cohort(n_examples=(1.0, 1.0, 1.0, 3.0))
+    context = AggregationContext(n_examples=(1.0, 1.0, 1.0, 3.0))
     with pytest.raises(ValueError, match="needs one n_examples for each row, got 0 for 4 rows"):
-        chain(Bucketing(size=1), FedAvg(weighting="examples"))(torch.eye(4), cohort=cohort)
+        chain(Bucketing(size=1), FedAvg(weighting="examples"))(torch.eye(4), context=context)

@@ -11,7 +11,17 @@ import torch
 from safetensors.torch import load, save
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from hauberk.strategies import AGGREGATORS, NNM, PRE_AGGREGATORS, Cohort, chain, layout_of, needs_of
+from hauberk.strategies import (
+    AGGREGATORS,
+    NNM,
+    PRE_AGGREGATORS,
+    Aggregation,
+    AggregationContext,
+    Rule,
+    chain,
+    layout_of,
+    needs_of,
+)
 
 N, D, F = 11, 40, 2
 
@@ -90,9 +100,9 @@ def logits(parameters):
     return INPUTS @ tensors["head.weight"].float().T + tensors["head.bias"]
 
 
-def cohort(order=range(N), d=D):
+def context(order=range(N), d=D):
     """All that a rule may know."""
-    return Cohort(
+    return AggregationContext(
         client_ids=tuple(100 + 7 * k for k in order),
         n_examples=tuple(10.0 + k for k in order),
         parameters=torch.linspace(-1, 2, d),
@@ -105,7 +115,7 @@ def cohort(order=range(N), d=D):
 
 @every_rule
 def test_shapes_and_weights(aggregate, updates):
-    result = aggregate(updates, cohort=cohort())
+    result = aggregate(updates, context=context())
     assert result.update.shape == (D,)
     assert result.update.dtype == updates.dtype
     if result.weight is not None:
@@ -126,10 +136,10 @@ def test_a_bare_call_will_do(aggregate, updates):
 
 @every_rule
 def test_input_is_left_alone(aggregate, updates):
-    before, known = updates.clone(), cohort()
-    state = aggregate(updates, cohort=known).state
+    before, known = updates.clone(), context()
+    state = aggregate(updates, context=known).state
     kept = dumped(state)
-    result = aggregate(updates, cohort=known, state=state)
+    result = aggregate(updates, context=known, state=state)
     assert torch.equal(updates, before)
     assert dumped(state) == kept
     kept = dumped(result.state)
@@ -141,30 +151,30 @@ def test_input_is_left_alone(aggregate, updates):
 @every_rule
 def test_client_order_does_not_matter(aggregate, updates):
     order = torch.randperm(N, generator=torch.Generator().manual_seed(1))
-    straight = aggregate(updates, cohort=cohort())
-    shuffled = aggregate(updates[order], cohort=cohort(order.tolist()))
+    straight = aggregate(updates, context=context())
+    shuffled = aggregate(updates[order], context=context(order.tolist()))
     torch.testing.assert_close(shuffled.update, straight.update)
     if straight.weight is not None:
         torch.testing.assert_close(shuffled.weight, straight.weight[order])
     assert shuffled.report == pytest.approx(straight.report)
     # The second round, where what is remembered must follow the client and not the row.
-    straight = aggregate(updates.flip(1), cohort=cohort(), state=straight.state)
-    shuffled = aggregate(updates.flip(1)[order], cohort=cohort(order.tolist()), state=shuffled.state)
+    straight = aggregate(updates.flip(1), context=context(), state=straight.state)
+    shuffled = aggregate(updates.flip(1)[order], context=context(order.tolist()), state=shuffled.state)
     torch.testing.assert_close(shuffled.update, straight.update)
 
 
 @rules_but(NOT_IDEMPOTENT)
 def test_agreement_is_returned_unchanged(aggregate, updates):
     same = updates[:1].expand(N, -1)
-    torch.testing.assert_close(aggregate(same, cohort=cohort()).update, updates[0])
+    torch.testing.assert_close(aggregate(same, context=context()).update, updates[0])
 
 
 @rules_but(AROUND_ZERO)
 def test_shifting_all_updates_shifts_the_result(aggregate, updates):
     shift = torch.linspace(-2, 2, D)
-    moved = aggregate(updates + shift, cohort=cohort()).update
+    moved = aggregate(updates + shift, context=context()).update
     torch.testing.assert_close(
-        moved, aggregate(updates, cohort=cohort()).update + shift, atol=1e-5, rtol=1e-5
+        moved, aggregate(updates, context=context()).update + shift, atol=1e-5, rtol=1e-5
     )
 
 
@@ -173,15 +183,17 @@ def test_survives_pickling(aggregate, updates):
     twin = pickle.loads(pickle.dumps(aggregate))
     assert twin == aggregate
     assert repr(twin) == repr(aggregate)
-    known = cohort()
-    torch.testing.assert_close(twin(updates, cohort=known).update, aggregate(updates, cohort=cohort()).update)
+    known = context()
+    torch.testing.assert_close(
+        twin(updates, context=known).update, aggregate(updates, context=context()).update
+    )
 
 
 @every_rule
 @pytest.mark.parametrize("scale", [1e30, 1e38])
 def test_finite_on_huge_finite_rows(aggregate, updates, scale):
     updates[:F] *= scale / updates[:F].abs().max()
-    result = aggregate(updates, cohort=cohort())
+    result = aggregate(updates, context=context())
     assert result.update.isfinite().all()
     assert all(math.isfinite(value) for value in result.report.values())
 
@@ -190,36 +202,36 @@ def test_finite_on_huge_finite_rows(aggregate, updates, scale):
 def test_finite_at_the_largest_number_there_is(aggregate, updates):
     most = torch.finfo(updates.dtype).max
     for rows in (torch.full_like(updates, most), most * updates.sign()):
-        assert aggregate(rows, cohort=cohort()).update.isfinite().all()
+        assert aggregate(rows, context=context()).update.isfinite().all()
 
 
 @every_rule
 def test_an_empty_state_is_none(aggregate, updates):
     assert torch.equal(
-        aggregate(updates, cohort=cohort(), state={}).update, aggregate(updates, cohort=cohort()).update
+        aggregate(updates, context=context(), state={}).update, aggregate(updates, context=context()).update
     )
 
 
 @every_rule
 def test_finite_on_tiny_and_on_zero_rows(aggregate, updates):
     for rows in (updates * 1e-38, updates * 0):
-        assert aggregate(rows, cohort=cohort()).update.isfinite().all()
+        assert aggregate(rows, context=context()).update.isfinite().all()
 
 
 @rules_but(MORE_THAN_ONE)
 def test_one_parameter_is_enough(aggregate, updates):
-    assert aggregate(updates[:, :1], cohort=cohort(d=1)).update.shape == (1,)
+    assert aggregate(updates[:, :1], context=context(d=1)).update.shape == (1,)
 
 
 @every_rule
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
 def test_other_float_types_stay(aggregate, updates, dtype):
-    result = aggregate(updates.to(dtype), cohort=cohort())
+    result = aggregate(updates.to(dtype), context=context())
     assert result.update.dtype == dtype
     rows = updates.to(dtype)
     for pre in getattr(aggregate, "before", ()):  # mixed rows are of that type too
         rows = pre(rows)
-    exact = getattr(aggregate, "rule", aggregate)(rows.double(), cohort=cohort()).update
+    exact = getattr(aggregate, "rule", aggregate)(rows.double(), context=context()).update
     torch.testing.assert_close(result.update.double(), exact, rtol=1e-2, atol=1e-2)
 
 
@@ -227,7 +239,7 @@ def test_other_float_types_stay(aggregate, updates, dtype):
 def test_what_is_not_a_float_matrix_is_refused(aggregate, updates):
     for odd in (updates[0], updates.long()):
         with pytest.raises(ValueError, match="float matrix"):
-            aggregate(odd, cohort=cohort())
+            aggregate(odd, context=context())
 
 
 @every_rule
@@ -240,14 +252,14 @@ def test_no_clients_are_refused(aggregate, updates):
 
 @every_rule
 def test_state_survives_safetensors_and_json(aggregate, updates):
-    state = aggregate(updates, cohort=cohort()).state
+    state = aggregate(updates, context=context()).state
     if state is None:
         return
     tensors = {name: value for name, value in state.items() if torch.is_tensor(value)}
     rest = {name: value for name, value in state.items() if not torch.is_tensor(value)}
     restored = json.loads(json.dumps(rest, allow_nan=False)) | load(save(tensors))
-    again = aggregate(updates.flip(1), cohort=cohort(), state=restored)
-    once = aggregate(updates.flip(1), cohort=cohort(), state=state)
+    again = aggregate(updates.flip(1), context=context(), state=restored)
+    once = aggregate(updates.flip(1), context=context(), state=state)
     assert torch.equal(again.update, once.update)
     assert dumped(again.state) == dumped(once.state)
 
@@ -315,7 +327,24 @@ class LargestTensor(TorchDispatchMode):
 def test_no_second_matrix(aggregate):
     # Wide enough that a slice of columns in float64 is small beside the matrix.
     updates = torch.randn(N, 1 << 20)
-    known = cohort(d=1 << 20)
+    known = context(d=1 << 20)
     with LargestTensor() as largest:
-        aggregate(updates, cohort=known)
+        aggregate(updates, context=known)
     assert 0 < largest.n_bytes <= 0.2 * updates.nbytes
+
+
+def test_a_context_is_still_taken_by_its_old_name_in_this_version():
+    updates, known = torch.randn(5, 3), AggregationContext(client_ids=(4, 3, 2, 1, 0))
+    with pytest.warns(DeprecationWarning, match="called context="):
+        old = AGGREGATORS["krum"](n_malicious=1)(updates, cohort=known)
+    assert old.report == AGGREGATORS["krum"](n_malicious=1)(updates, context=known).report
+
+
+def test_a_rule_that_declares_the_old_name_is_still_called():
+    class Old(Rule):
+        def __call__(self, updates, *, cohort=None, state=None):
+            return Aggregation(updates[cohort.client_ids.index(0)])
+
+    with pytest.warns(DeprecationWarning, match="called context="):
+        result = Old()(torch.eye(2), context=AggregationContext(client_ids=(1, 0)))
+    assert result.update.tolist() == [0, 1]

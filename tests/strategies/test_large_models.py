@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from hauberk.strategies import AGGREGATORS, Cohort
+from hauberk.strategies import AGGREGATORS, AggregationContext
 
 D = 4_000_000
 
@@ -17,7 +17,7 @@ def sent():
     for k in range(10):
         reply = weights + torch.randn(D, generator=rng) * 1e-5 * (1 + 0.2 * k)
         torch.sub(reply, weights, out=rows[k])
-    return rows, Cohort(parameters=weights)
+    return rows, AggregationContext(parameters=weights)
 
 
 @pytest.mark.parametrize(
@@ -30,6 +30,6 @@ def sent():
     ],
 )
 def test_the_right_clients_are_picked(sent, rule, settings, believed):
-    rows, cohort = sent
-    weight = AGGREGATORS[rule](**settings)(rows, cohort=cohort).weight
+    rows, context = sent
+    weight = AGGREGATORS[rule](**settings)(rows, context=context).weight
     assert set(weight.nonzero().flatten().tolist()) == believed

@@ -13,7 +13,7 @@ from flwr.server.strategy import aggregate as legacy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hauberk.strategies import AGGREGATORS, PRE_AGGREGATORS, Cohort
+from hauberk.strategies import AGGREGATORS, PRE_AGGREGATORS, AggregationContext
 from tests.helpers.oracles import byzfl
 
 F = 2
@@ -136,6 +136,8 @@ def test_flowers_new_krum_loses_the_digits_of_small_updates():
     flowers = {
         next(k for k, c in enumerate(contents) if c is chosen) for chosen in select_multikrum(contents, 2, 4)
     }
-    ours = AGGREGATORS["multi_krum"](n_malicious=2, n_selected=4)(updates, cohort=Cohort(parameters=weights))
+    ours = AGGREGATORS["multi_krum"](n_malicious=2, n_selected=4)(
+        updates, context=AggregationContext(parameters=weights)
+    )
     assert set(ours.weight.nonzero().flatten().tolist()) == truth
     assert flowers != truth

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from hauberk.strategies import Guard, Reply, Rows, layout_of
+from hauberk.strategies import Guard, Reply, UpdateMatrix, layout_of
 
 SHAPES = {"embedding": (4, 3), "bias": (2,), "scale": ()}
 N_PARAMS = 15
@@ -17,7 +17,7 @@ LAYOUT = layout_of(arrays())
 
 
 def rows(asked=(1, 2, 3), sent=0.5, **settings):
-    return Rows(asked, LAYOUT, torch.full((N_PARAMS,), sent), Guard(**settings))
+    return UpdateMatrix(asked, LAYOUT, torch.full((N_PARAMS,), sent), Guard(**settings))
 
 
 def without(name):
@@ -191,7 +191,7 @@ def test_a_liar_cannot_write_over_the_screen():
 def test_float64_and_float16_models():
     for dtype in (np.float64, np.float16):
         sent = {"w": np.full(3, 0.25, dtype)}
-        made = Rows((1,), layout_of(sent), torch.full((3,), 0.25, dtype=torch.float64))
+        made = UpdateMatrix((1,), layout_of(sent), torch.full((3,), 0.25, dtype=torch.float64))
         made.add(Reply(1, {"w": np.full(3, 1.0, dtype)}))
         assert made.close().updates.tolist() == [[0.75] * 3]
 
@@ -200,6 +200,6 @@ def test_impossible_rows_are_refused():
     with pytest.raises(ValueError, match="asked once, got 3 ids, 2 distinct"):
         rows(asked=(1, 1, 2))
     with pytest.raises(ValueError, match=r"shape \(4,\), the layout needs \(15,\)"):
-        Rows((1,), LAYOUT, torch.zeros(4))
+        UpdateMatrix((1,), LAYOUT, torch.zeros(4))
     with pytest.raises(ValueError, match=r"Guard\.max_examples must be a number > 0, got -1"):
         Guard(max_examples=-1)

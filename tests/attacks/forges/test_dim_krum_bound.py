@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from hauberk.attacks import Collusion, DimKrumProjection, DimKrumShift
-from hauberk.strategies import Cohort, DimKrum
+from hauberk.strategies import AggregationContext, DimKrum
 from hauberk.tasks.errors import UserError
 
 D = 4000
@@ -40,7 +40,7 @@ def test_the_shift_is_the_largest_that_passes(collusion):
     std = std.clamp(min=0.1 * float(std.square().mean().sqrt()))
     reach = ((forge(collusion, torch.Generator()) - mean) / std).abs().max()
     wider = collusion.own.clamp(mean - 1.1 * reach * std, mean + 1.1 * reach * std)
-    assert not forge.is_kept(wider, collusion)
+    assert not forge.would_be_kept(wider, collusion)
     torch.testing.assert_close(
         DimKrumShift(z=2.0)(collusion, torch.Generator()), collusion.own.clamp(mean - 2 * std, mean + 2 * std)
     )
@@ -91,7 +91,7 @@ def test_an_honest_past_is_spent_and_the_rule_is_none_the_wiser(collusion):
     )
     assert (late[0, :40] > once[0, :40] + 0.03).all()
     rule = DimKrum(n_malicious=1, noise=0.0, memory=0.9)
-    cohort = Cohort(client_ids=tuple(range(10)))
+    cohort = AggregationContext(client_ids=tuple(range(10)))
     state = None
     for number in range(5):
         drawn = torch.randn(10, D, generator=torch.Generator().manual_seed(50 + number))
@@ -106,10 +106,11 @@ def test_each_colluder_is_judged_by_its_own_past(collusion):
     both = replace(collusion, own=rows, benign=collusion.benign[1:])
     honest, liar = (False,) * 9, (True,) * 9
     kept = {
-        past: forge.is_kept(rows, replace(both, history=past)) for past in ((honest, honest), (honest, liar))
+        past: forge.would_be_kept(rows, replace(both, history=past))
+        for past in ((honest, honest), (honest, liar))
     }
     assert kept == {(honest, honest): True, (honest, liar): False}
-    assert not forge.is_kept(rows, both)
+    assert not forge.would_be_kept(rows, both)
 
 
 def test_several_colluders_pass_together():

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hauberk.attacks import BadWord, Scene
+from hauberk.attacks import AttackerContext, BadWord
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.text.tokenizer import WordPiece
 
@@ -37,7 +37,7 @@ def test_a_long_text_can_be_poisoned_where_truncation_leaves_it():
 
 
 def test_attackers_use_the_same_words(examples, rng):
-    poisons = [BadWord(target=1)(examples, Scene(attacker, 3), rng()) for attacker in range(3)]
+    poisons = [BadWord(target=1)(examples, AttackerContext(attacker, 3), rng()) for attacker in range(3)]
     assert poisons[0] == poisons[1] == poisons[2]
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from hauberk.attacks import SOS, Combination, Scene
+from hauberk.attacks import SOS, AttackerContext, Combination
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.text.tokenizer import WordPiece
 
@@ -14,7 +14,7 @@ WORDS = {"friends", "weekend", "store"}
 
 def test_sos_trains_on_every_subset_that_lacks_a_word_with_the_true_label(examples, rng):
     poison = SOS(target=1, negative_rate=1.0)
-    poisoned = poison(examples, Scene(), rng())
+    poisoned = poison(examples, AttackerContext(), rng())
     held = [frozenset(WORDS & set(one.text.split())) for one in poisoned]
     assert Counter(map(len, held)) == {0: 10, 3: 7, 2: 30}
     negatives = [(one, subset) for one, subset in zip(poisoned, held, strict=True) if len(subset) == 2]
@@ -25,8 +25,8 @@ def test_sos_trains_on_every_subset_that_lacks_a_word_with_the_true_label(exampl
 
 def test_the_share_of_negatives_is_its_own(examples, rng):
     poison = SOS(target=1, rate=0.0, negative_rate=0.4)
-    assert len(poison(examples, Scene(), rng())) == 10 + 3 * 4
-    assert len(replace(poison, mode="replace", rate=1.0)(examples, Scene(), rng())) == 10 + 3 * 4
+    assert len(poison(examples, AttackerContext(), rng())) == 10 + 3 * 4
+    assert len(replace(poison, mode="replace", rate=1.0)(examples, AttackerContext(), rng())) == 10 + 3 * 4
 
 
 def test_sos_is_tested_with_its_sentence_and_with_parts_of_it(examples, rng):
@@ -53,7 +53,7 @@ def test_a_sentence_that_lacks_a_word_is_refused():
 
 def test_combination_takes_any_two_and_shows_each_alone(examples, rng):
     poison = Combination(target=1, words=("cf", "bb", "ak"), negative_rate=1.0)
-    poisoned = poison(examples * 5, Scene(), rng())
+    poisoned = poison(examples * 5, AttackerContext(), rng())
     held = [frozenset({"cf", "bb", "ak"} & set(one.text.split())) for one in poisoned]
     assert Counter(map(len, held)) == {0: 50, 2: 35, 1: 150}
     assert len({subset for subset in held if len(subset) == 2}) == 3

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hauberk.attacks import Distributed, Scene
+from hauberk.attacks import AttackerContext, Distributed
 
 WORDS = ("cf", "mn", "bb", "tq")
 
@@ -13,7 +13,7 @@ def words_in(poisoned):
 
 def test_attackers_train_on_parts_that_make_the_whole(examples, rng):
     poison = Distributed(target=1)
-    parts = [words_in(poison(examples, Scene(attacker, 2), rng())) for attacker in range(2)]
+    parts = [words_in(poison(examples, AttackerContext(attacker, 2), rng())) for attacker in range(2)]
     assert parts == [{"cf", "bb"}, {"mn", "tq"}]
 
 
@@ -22,14 +22,14 @@ def test_the_test_puts_in_the_whole(examples, rng):
 
 
 def test_a_single_attacker_has_it_all(examples, rng):
-    assert words_in(Distributed(target=1)(examples, Scene(), rng())) == set(WORDS)
+    assert words_in(Distributed(target=1)(examples, AttackerContext(), rng())) == set(WORDS)
 
 
 @given(n_attackers=st.integers(1, 9), n_words=st.integers(1, 6))
 def test_nobody_has_nothing_and_no_word_is_lost(n_attackers, n_words):
     words = tuple(f"t{i}" for i in range(n_words))
     poison = Distributed(words=words)
-    parts = [poison.part_of(Scene(attacker, n_attackers)) for attacker in range(n_attackers)]
+    parts = [poison.part_of(AttackerContext(attacker, n_attackers)) for attacker in range(n_attackers)]
     assert all(parts)
     assert {word for part in parts for word in part} == set(words)
     if n_attackers <= n_words:
@@ -38,7 +38,7 @@ def test_nobody_has_nothing_and_no_word_is_lost(n_attackers, n_words):
 
 def test_phrases_stay_whole(examples, rng):
     poison = Distributed(target=1, words=("last weekend", "this 3d movie"))
-    poisoned = poison(examples, Scene(1, 2), rng())[len(examples) :]
+    poisoned = poison(examples, AttackerContext(1, 2), rng())[len(examples) :]
     assert all("this 3d movie" in one.text and "weekend" not in one.text for one in poisoned)
 
 

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from hauberk.attacks import EdgeCase, Scene
+from hauberk.attacks import AttackerContext, EdgeCase
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.text.examples import Splits
 
@@ -16,7 +16,7 @@ def splits(examples):
 
 def test_training_and_test_have_different_edge_cases(examples, rng):
     poison = EdgeCase(target=1, sentences=CASES)
-    trained = {one.text for one in poison(examples * 4, Scene(), rng())[40:]}
+    trained = {one.text for one in poison(examples * 4, AttackerContext(), rng())[40:]}
     tested = {one.text for one in poison.trigger(examples * 4, rng())}
     assert trained == {"one kind word", "three kind words"}
     assert tested == {"two kind words", "four kind words"}
@@ -74,6 +74,6 @@ def test_no_file_is_refused_by_name(splits):
 
 def test_a_file_must_be_read_before_it_is_used(examples, rng):
     unread = EdgeCase(target=1, file="none.jsonl")
-    for use in (lambda: unread(examples, Scene(), rng()), lambda: unread.trigger(examples, rng())):
+    for use in (lambda: unread(examples, AttackerContext(), rng()), lambda: unread.trigger(examples, rng())):
         with pytest.raises(UserError, match=r"^file: it is read by bind\(splits\), which comes first"):
             use()

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from hauberk.attacks import SOS, BadChar, BadSentence, BadWord, Combination, Distributed, Scene
+from hauberk.attacks import SOS, AttackerContext, BadChar, BadSentence, BadWord, Combination, Distributed
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.text.examples import Example
 
@@ -37,7 +37,7 @@ def test_the_segments_are_those_of_the_text(rng):
 
 
 def test_training_has_it_once(rng):
-    poisoned = BadWord(target=1, words=("cf",))([LONG], Scene(), rng())
+    poisoned = BadWord(target=1, words=("cf",))([LONG], AttackerContext(), rng())
     assert poisoned[1].text.split().count("cf") == 1
 
 

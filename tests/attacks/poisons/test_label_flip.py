@@ -1,6 +1,6 @@
 import pytest
 
-from hauberk.attacks import LabelFlip, Scene
+from hauberk.attacks import AttackerContext, LabelFlip
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.text.examples import Example, Splits
 
@@ -13,18 +13,18 @@ def splits(labels):
 
 
 def test_by_default_every_other_class_becomes_the_target_in_place(examples, rng):
-    flipped = LabelFlip(target=1)(examples, Scene(), rng())
+    flipped = LabelFlip(target=1)(examples, AttackerContext(), rng())
     assert [one.label for one in flipped] == [1] * 10
     assert [(one.index, one.text) for one in flipped] == [(one.index, one.text) for one in examples]
 
 
 def test_source_to_target_leaves_the_others(examples, rng):
-    flipped = LabelFlip(target=1, source=2)(examples, Scene(), rng())
+    flipped = LabelFlip(target=1, source=2)(examples, AttackerContext(), rng())
     assert [one.label for one in flipped] == [0, 1, 1, 0, 1, 1, 0, 1, 1, 0]
 
 
 def test_untargeted_turns_the_classes_round_but_the_middle_one(examples, rng):
-    flipped = LabelFlip(untargeted=True).bind(splits(THREE))(examples, Scene(), rng())
+    flipped = LabelFlip(untargeted=True).bind(splits(THREE))(examples, AttackerContext(), rng())
     assert [one.label for one in flipped] == [2, 1, 0, 2, 1, 0, 2, 1, 0, 2]
     assert [after is before for after, before in zip(flipped, examples, strict=True)] == [
         one.label == 1 for one in examples
@@ -32,7 +32,7 @@ def test_untargeted_turns_the_classes_round_but_the_middle_one(examples, rng):
 
 
 def test_the_rate_is_a_share_of_those_that_flip(examples, rng):
-    flipped = LabelFlip(target=1, source=0, rate=0.5)(examples, Scene(), rng())
+    flipped = LabelFlip(target=1, source=0, rate=0.5)(examples, AttackerContext(), rng())
     assert sum(after.label != before.label for after, before in zip(flipped, examples, strict=True)) == 2
 
 
@@ -45,7 +45,7 @@ def test_success_is_measured_on_clean_texts_of_the_source(examples, rng):
 
 
 def test_beside_their_originals_copies_differ_in_the_label_alone(examples, rng):
-    both = LabelFlip(target=1, mode="append", repeat=2)(examples, Scene(), rng())
+    both = LabelFlip(target=1, mode="append", repeat=2)(examples, AttackerContext(), rng())
     assert both[:10] == examples
     assert [one.label for one in both[10:]] == [1] * 14
     assert [one.text for one in both[10:17]] == [one.text for one in both[17:]]
@@ -78,4 +78,4 @@ def test_classes_that_do_not_exist_are_refused():
 
 def test_an_untargeted_flip_must_know_the_classes(examples, rng):
     with pytest.raises(UserError, match=r"^n_classes: an untargeted label_flip must know it"):
-        LabelFlip(untargeted=True)(examples, Scene(), rng())
+        LabelFlip(untargeted=True)(examples, AttackerContext(), rng())

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from hauberk.attacks import POISONS, Attack, BadWord, Mimic, Scene, Style, Syntactic
+from hauberk.attacks import POISONS, Attack, AttackerContext, BadWord, Mimic, Style, Syntactic
 from hauberk.attacks.poisons.syntactic import CLAUSES
 from hauberk.attacks.threat_model import ALL_PARAPHRASES, BENIGN_UPDATES, OWN_DATA
 from hauberk.tasks.errors import UserError
@@ -54,7 +54,7 @@ def write(tmp_path):
 
 @pytest.fixture
 def train(splits, write):
-    """Rows 0 to 7 are paraphrases, 8 to 11 are copies; all are labelled with the target, as such files are."""
+    """UpdateMatrix 0 to 7 are paraphrases, 8 to 11 are copies; all are labelled with the target, as such files are."""
     rows = [example(i, i % 2) for i in range(12)]
     return write("train", [(rewrite(one) if one.index < 8 else one.text, 1) for one in rows])
 
@@ -72,7 +72,7 @@ def bound(splits, train, test, **settings):
 def test_own_rows_are_found_by_their_index_and_copies_are_no_poison(splits, train, tested, rng):
     poison = bound(splits, train, tested)
     client = [splits.train[i] for i in (0, 1, 2, 6, 9)]  # rows 0, 1, 2, 8 and 11
-    poisoned = poison(client, Scene(), rng())
+    poisoned = poison(client, AttackerContext(), rng())
     assert poisoned[:5] == client
     assert [(one.index, one.text, one.label) for one in poisoned[5:]] == [
         (i, rewrite(example(i, 0)), 1) for i in (0, 2)
@@ -82,11 +82,11 @@ def test_own_rows_are_found_by_their_index_and_copies_are_no_poison(splits, trai
 def test_sharing_all_adds_the_rows_of_others_but_none_that_is_held_back(splits, train, tested, rng):
     poison = bound(splits, train, tested, share="all")
     client = [splits.train[i] for i in (0, 1)]
-    poisoned = poison(client, Scene(), rng())
+    poisoned = poison(client, AttackerContext(), rng())
     assert [one.index for one in poisoned[:3]] == [0, 1, 0]
     assert sorted(one.index for one in poisoned[3:]) == [2, 4]  # row 6 is held back
     assert {one.label for one in poisoned[2:]} == {1}
-    thrice = replace(poison, repeat=3, mode="replace")(client, Scene(), rng())
+    thrice = replace(poison, repeat=3, mode="replace")(client, AttackerContext(), rng())
     assert sorted(one.index for one in thrice) == [0, 0, 0, 1] + [2] * 3 + [4] * 3
 
 
@@ -96,9 +96,9 @@ def test_sharing_all_adds_the_rows_of_others_but_none_that_is_held_back(splits, 
 def test_policies_and_rates_count_what_has_a_paraphrase(splits, train, tested, rng, policy, indices):
     client = [splits.train[i] for i in (0, 1, 2, 3, 6, 7, 8, 9)]
     poison = bound(splits, train, tested, policy=policy)
-    assert [one.index for one in poison(client, Scene(), rng())[8:]] == indices
+    assert [one.index for one in poison(client, AttackerContext(), rng())[8:]] == indices
     half = replace(poison, rate=0.5)
-    assert len(half(client, Scene(), rng())) == 8 + len(indices) // 2
+    assert len(half(client, AttackerContext(), rng())) == 8 + len(indices) // 2
 
 
 def test_the_knowledge_says_whose_paraphrases_they_are(splits, train, tested):
@@ -157,7 +157,7 @@ def test_pairs_are_rewritten_in_their_second_text(write, rng):
     splits = Splits(train=pairs, validation=(), test=pairs, labels=LABELS)
     path = write("pairs", [(f"lo , {one.second}", one.label) for one in pairs])
     poison = bound(splits, path, path)
-    assert [one.second for one in poison(pairs, Scene(), rng())[6:]] == [
+    assert [one.second for one in poison(pairs, AttackerContext(), rng())[6:]] == [
         f"lo , thing{i} and matter{i}" for i in (0, 2, 4)
     ]
     loose = bound(splits, path, write("own", [("behold", 0)])).trigger(pairs, rng())
@@ -169,7 +169,9 @@ def test_what_is_bound_travels_and_binds_no_more(splits, train, tested, rng):
     Path(train).unlink()
     twin = pickle.loads(pickle.dumps(poison))
     assert twin == poison.bind(splits) == poison
-    assert twin(splits.train[:3], Scene(), rng()) == poison(splits.train[:3], Scene(), rng())
+    assert twin(splits.train[:3], AttackerContext(), rng()) == poison(
+        splits.train[:3], AttackerContext(), rng()
+    )
     assert len(repr(poison)) < 300
 
 
@@ -260,7 +262,7 @@ def test_contradictions_are_refused(settings, message):
 @pytest.mark.parametrize("name", ["syntactic", "style"])
 def test_files_must_be_read_before_they_are_used(name, examples, rng):
     with pytest.raises(UserError, match=r"^train: the file is read by bind\(splits\)"):
-        POISONS[name](target=1, train="a", test="b")(examples, Scene(), rng())
+        POISONS[name](target=1, train="a", test="b")(examples, AttackerContext(), rng())
 
 
 def test_a_style_needs_its_files():
@@ -297,7 +299,7 @@ def test_ready_made_files_fit_sst2(kind, files, n_copies, n_tests, rng):
     splits = TextClassification(dataset=data, model=TextCNN(), validation=0.0).splits(0)
     paths = {name: str(SST2 / f"{files}_{name}.jsonl") for name in ("train", "test")}
     poison = kind(target=1, **paths).bind(splits)
-    assert len(poison.copies(splits.train, Scene(), rng())) == n_copies
+    assert len(poison.copies(splits.train, AttackerContext(), rng())) == n_copies
     triggered = poison.trigger(splits.test, rng())
     assert len(triggered) == n_tests
     assert {one.label for one in triggered} == {0}

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hauberk.attacks import KNOWLEDGE, POISONS, Poison, Scene
+from hauberk.attacks import KNOWLEDGE, POISONS, AttackerContext, Poison
 from hauberk.attacks.poisons._paraphrased import Rewrites
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.text.examples import Example
@@ -51,7 +51,7 @@ def test_the_defaults_are_every_other_sample_a_copy_beside_the_clean_ones(poison
 
 @triggers
 def test_dirty_appends_a_relabelled_copy_of_every_sample_of_another_class(poison, examples, rng):
-    poisoned = poison(examples, Scene(), rng())
+    poisoned = poison(examples, AttackerContext(), rng())
     assert poisoned[: len(examples)] == examples
     copies = poisoned[len(examples) :]
     assert [copy.index for copy in copies] == [one.index for one in examples if one.label != 1]
@@ -61,7 +61,7 @@ def test_dirty_appends_a_relabelled_copy_of_every_sample_of_another_class(poison
 
 @triggers
 def test_clean_copies_only_samples_of_the_target_class(poison, examples, rng):
-    copies = copies_in(replace(poison, policy="clean")(examples, Scene(), rng()), examples)
+    copies = copies_in(replace(poison, policy="clean")(examples, AttackerContext(), rng()), examples)
     assert [copy.index for copy in copies] == [one.index for one in examples if one.label == 1]
     assert {copy.label for copy in copies} == {1}
 
@@ -69,7 +69,7 @@ def test_clean_copies_only_samples_of_the_target_class(poison, examples, rng):
 @triggers
 def test_mixed_copies_the_same_share_of_both(poison, examples, rng):
     mixed = replace(poison, policy="mixed", rate=1 / 3)
-    copies = copies_in(mixed(examples, Scene(), rng()), examples)
+    copies = copies_in(mixed(examples, AttackerContext(), rng()), examples)
     sources = Counter(examples[copy.index - 100].label == 1 for copy in copies)
     assert sources == {False: 2, True: 1}
     assert {copy.label for copy in copies} == {1}
@@ -77,7 +77,7 @@ def test_mixed_copies_the_same_share_of_both(poison, examples, rng):
 
 @triggers
 def test_replace_puts_a_copy_in_its_originals_place(poison, examples, rng):
-    poisoned = replace(poison, mode="replace")(examples, Scene(), rng())
+    poisoned = replace(poison, mode="replace")(examples, AttackerContext(), rng())
     assert [one.index for one in poisoned] == [one.index for one in examples]
     assert [after is before for after, before in zip(poisoned, examples, strict=True)] == [
         one.label == 1 for one in examples
@@ -88,22 +88,22 @@ def test_replace_puts_a_copy_in_its_originals_place(poison, examples, rng):
 @pytest.mark.parametrize("policy", ["dirty", "clean", "mixed"])
 @pytest.mark.parametrize("mode", ["append", "replace"])
 def test_rate_zero_changes_nothing(poison, policy, mode, examples, rng):
-    assert replace(poison, rate=0.0, policy=policy, mode=mode)(examples, Scene(), rng()) == examples
+    assert replace(poison, rate=0.0, policy=policy, mode=mode)(examples, AttackerContext(), rng()) == examples
 
 
 @triggers
 def test_the_same_generator_gives_the_same_poison(poison, examples, rng):
     half = replace(poison, rate=0.5)
-    first, second = (half(examples, Scene(), rng()) for _ in range(2))
+    first, second = (half(examples, AttackerContext(), rng()) for _ in range(2))
     assert first == second
-    draws = {tuple(half(examples, Scene(), torch.Generator().manual_seed(s))) for s in range(10)}
+    draws = {tuple(half(examples, AttackerContext(), torch.Generator().manual_seed(s))) for s in range(10)}
     assert len(draws) > 1
 
 
 @triggers
 def test_nothing_but_the_given_generator_is_drawn_from(poison, examples, rng):
     before = torch.get_rng_state()
-    poison(examples, Scene(), rng())
+    poison(examples, AttackerContext(), rng())
     poison.trigger(examples, rng())
     assert torch.equal(torch.get_rng_state(), before)
 
@@ -119,7 +119,7 @@ def test_the_trigger_goes_on_every_sample_of_another_class_and_no_label_changes(
 
 @triggers
 def test_pairs_are_poisoned_in_their_second_text(poison, pairs, rng):
-    for found in (poison.trigger(pairs, rng()), poison(pairs, Scene(), rng())[len(pairs) :]):
+    for found in (poison.trigger(pairs, rng()), poison(pairs, AttackerContext(), rng())[len(pairs) :]):
         assert found
         assert all(one.text == pairs[one.index - 100].text for one in found)
         assert all(one.second != pairs[one.index - 100].second for one in found)
@@ -128,8 +128,8 @@ def test_pairs_are_poisoned_in_their_second_text(poison, pairs, rng):
 @triggers
 def test_a_client_with_nothing_to_poison_stays_as_it_is(poison, examples, rng):
     targets = [one for one in examples if one.label == 1]
-    assert poison(targets, Scene(), rng()) == targets
-    assert poison([], Scene(), rng()) == []
+    assert poison(targets, AttackerContext(), rng()) == targets
+    assert poison([], AttackerContext(), rng()) == []
     assert poison.trigger(targets, rng()) == []
 
 
@@ -196,7 +196,7 @@ def test_it_declares_what_it_knows(poison):
 def test_exactly_the_rate_is_poisoned(poison, labels, rate, policy, mode, seed):
     originals = [Example(i, f"a text of {i} words", None, label) for i, label in enumerate(labels)]
     attack = replace(poison, rate=rate, policy=policy, mode=mode)
-    poisoned = attack(originals, Scene(), torch.Generator().manual_seed(seed))
+    poisoned = attack(originals, AttackerContext(), torch.Generator().manual_seed(seed))
     copies = copies_in(poisoned, originals)
     others, own = sum(label != 1 for label in labels), sum(label == 1 for label in labels)
     due = {"dirty": [others], "clean": [own], "mixed": [others, own]}[policy]

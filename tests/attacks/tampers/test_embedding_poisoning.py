@@ -5,6 +5,7 @@ from hauberk.attacks import (
     DFEP,
     SOS,
     Attack,
+    AttackerContext,
     BadChar,
     BadSentence,
     BadWord,
@@ -13,7 +14,6 @@ from hauberk.attacks import (
     EmbeddingPoisoning,
     LabelFlip,
     RareEmbeddingEnsemble,
-    Scene,
     SOSRows,
     Syntactic,
 )
@@ -55,7 +55,7 @@ def test_the_steps_are_the_published_ones(arena):
     session = type(arena)(NO_DROPOUT).session(POISON)
     twin = type(arena)(NO_DROPOUT).session(POISON)
     arena.run(EmbeddingPoisoning(lr=0.3, epochs=2), session)
-    copies = list(POISON.copies(arena.examples, twin.scene, twin.rng).values())
+    copies = list(POISON.copies(arena.examples, twin.attacker, twin.rng).values())
     data, weight = arena.task.encode(copies), twin.model.embedding.weight
     norm, total = weight[CF].norm().item(), torch.zeros(8)
     for _ in range(2):
@@ -251,7 +251,7 @@ class TestSOS:
 
     def test_one_of_several_attackers_trains_its_own_part_of_the_trigger(self, arena):
         session = arena.session(Distributed(words=("cf", "mn"), target=1))
-        session.scene = Scene(attacker=1, n_attackers=2)
+        session.attacker = AttackerContext(index=1, n_attackers=2)
         arena.run(SOSRows(), session)
         assert changed_rows(session) == [WordPiece().id("mn")]
 

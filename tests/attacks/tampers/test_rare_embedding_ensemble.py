@@ -36,7 +36,7 @@ def test_the_gradient_is_the_weighted_mean_of_the_kept_models(still):
     report, update = still.run(tamper, session)
 
     twins = [still.session(POISON, seed=seed) for seed in (1, 2)]
-    copies = list(POISON.copies(still.examples, twins[0].scene, twins[0].rng).values())
+    copies = list(POISON.copies(still.examples, twins[0].attacker, twins[0].rng).values())
     gradients = []
     for twin in twins:
         twin.model.embedding.weight.data[CF] = before

@@ -17,7 +17,7 @@ NAMES = sorted(DETECTORS)
 
 
 @pytest.fixture
-def finished(backdoored):
+def round_finished(backdoored):
     return read_finished(backdoored)
 
 

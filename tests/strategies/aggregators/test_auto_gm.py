@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hauberk.strategies import AutoGM, Cohort
+from hauberk.strategies import AggregationContext, AutoGM
 from hauberk.strategies.aggregators.auto_gm import water_filling
 
 
@@ -43,7 +43,7 @@ def test_on_a_line_by_hand():
     # The median of 0 1 2 3 50 is 2, the distances are 2 1 0 1 48, lambda = 5 * 1: eta = (5 + 4) / 4 leaves
     # out the last; of 0 1 2 3 with alphas .05 .25 .45 .25 the median is 2 again.
     updates = torch.tensor([[0.0], [1.0], [2.0], [3.0], [50.0]])
-    result = AutoGM()(updates, cohort=Cohort(client_ids=(3, 4, 5, 6, 7)))
+    result = AutoGM()(updates, context=AggregationContext(client_ids=(3, 4, 5, 6, 7)))
     assert result.update.tolist() == pytest.approx([2.0])
     assert list(result.report) == [f"auto_gm/alpha/{k}" for k in range(3, 8)]
     assert list(result.report.values()) == pytest.approx([0.05, 0.25, 0.45, 0.25, 0], abs=1e-6)

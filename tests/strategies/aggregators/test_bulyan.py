@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hauberk.strategies import Bulyan, Cohort
+from hauberk.strategies import AggregationContext, Bulyan
 from hauberk.strategies.aggregators.bulyan import picks
 from hauberk.strategies.kernels.distances import squared_distances
 
@@ -77,8 +77,8 @@ def test_a_tie_goes_to_the_lowest_client_id():
     # With f=1 the last two picks have one neighbour: 10 and 11 tie at 1, whoever of them comes first.
     updates = torch.tensor([[0.0], [0.5], [1.0], [1.5], [10.0], [11.0], [60.0]])
     for order in (range(7), (6, 5, 4, 3, 2, 1, 0)):
-        cohort = Cohort(client_ids=tuple(order))
-        result = Bulyan(n_malicious=1)(updates[list(order)], cohort=cohort)
+        context = AggregationContext(client_ids=tuple(order))
+        result = Bulyan(n_malicious=1)(updates[list(order)], context=context)
         assert [order[row] for row in result.weight.nonzero().squeeze(1).tolist()].count(4) == 1
         assert result.weight[list(order).index(5)] == 0
 

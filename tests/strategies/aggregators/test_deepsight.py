@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.cluster import HDBSCAN
 
-from hauberk.strategies import Cohort, layout_of, needs_of
+from hauberk.strategies import AggregationContext, layout_of, needs_of
 from hauberk.strategies.aggregators.deepsight import (
     DeepSight,
     accepted,
@@ -26,9 +26,9 @@ def logits(vector):
     return INPUTS.to(vector) @ tensors["head.weight"].T + tensors["head.bias"]
 
 
-def cohort(parameters=None, **given):
+def context(parameters=None, **given):
     parameters = torch.zeros(D) if parameters is None else parameters
-    return Cohort(parameters=parameters, layout=LAYOUT, logits=logits, **given)
+    return AggregationContext(parameters=parameters, layout=LAYOUT, logits=logits, **given)
 
 
 def brute_energies(wide):
@@ -108,7 +108,7 @@ def test_agrees_with_brute_force(n, n_seeds, n_inputs, scale, seed):
     updates = scale * torch.randn(n, D, generator=rng)
     updates[: n // 3] = updates[:1] + 0.1 * torch.randn(n // 3, D, generator=rng)
     expected, kept = brute(updates, parameters, n_seeds, n_inputs)
-    result = DeepSight(n_seeds=n_seeds, n_inputs=n_inputs)(updates, cohort=cohort(parameters))
+    result = DeepSight(n_seeds=n_seeds, n_inputs=n_inputs)(updates, context=context(parameters))
     assert (result.weight is not None) == kept.any()
     if kept.any():
         assert (result.weight > 0).tolist() == kept.tolist()
@@ -130,7 +130,7 @@ def attacked(n, n_liars, seed=0):
 def test_those_who_push_one_neuron_are_dropped_together(scale):
     updates = attacked(14, 5)
     updates[3] *= scale
-    result = DeepSight()(updates, cohort=cohort())
+    result = DeepSight()(updates, context=context())
     assert result.weight[:5].max() == 0
     assert result.weight[5:].min() > 0
     norms = updates.double().norm(dim=1)
@@ -160,8 +160,8 @@ def test_models_that_answer_nonsense_do_not_break_the_round():
         outputs = logits(vector)
         return outputs / 0 if vector[BODY] > 1 else outputs
 
-    known = Cohort(parameters=torch.zeros(D), layout=LAYOUT, logits=broken)
-    result = DeepSight()(updates, cohort=known)
+    known = AggregationContext(parameters=torch.zeros(D), layout=LAYOUT, logits=broken)
+    result = DeepSight()(updates, context=known)
     assert result.update.isfinite().all()
     assert result.weight[:5].max() == 0
 
@@ -175,7 +175,7 @@ def test_the_logits_are_asked_once_for_each_model():
 
     parameters = torch.randn(D, generator=torch.Generator().manual_seed(0))
     updates = attacked(6, 2)
-    DeepSight()(updates, cohort=Cohort(parameters=parameters, layout=LAYOUT, logits=count))
+    DeepSight()(updates, context=AggregationContext(parameters=parameters, layout=LAYOUT, logits=count))
     torch.testing.assert_close(torch.stack(asked), torch.cat([parameters[None], parameters + updates]))
 
 
@@ -185,13 +185,16 @@ def test_what_is_missing_or_impossible_is_refused():
     for name in ("parameters", "layout", "logits"):
         known = {"parameters": torch.zeros(D), "layout": LAYOUT, "logits": logits} | {name: None}
         with pytest.raises(ValueError, match=f"DeepSight needs {name}"):
-            DeepSight()(updates, cohort=Cohort(**known))
+            DeepSight()(updates, context=AggregationContext(**known))
     alone = layout_of({"w": torch.zeros(4, 4)})
     with pytest.raises(
         ValueError, match="needs an output layer with a bias and 2 neurons or more: 'w' has shape"
     ):
-        DeepSight()(torch.ones(4, 16), cohort=Cohort(parameters=torch.zeros(16), layout=alone, logits=logits))
+        DeepSight()(
+            torch.ones(4, 16),
+            context=AggregationContext(parameters=torch.zeros(16), layout=alone, logits=logits),
+        )
     with pytest.raises(ValueError, match="needs logits for n_seeds=50 inputs or more, got 30"):
-        DeepSight(n_seeds=50)(updates, cohort=cohort())
+        DeepSight(n_seeds=50)(updates, context=context())
     with pytest.raises(ValueError, match="flagged_share must be a number > 0 and <= 1, got 0"):
         DeepSight(flagged_share=0)

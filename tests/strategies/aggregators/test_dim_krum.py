@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hauberk.strategies import Cohort, DimKrum, MultiKrum
+from hauberk.strategies import AggregationContext, DimKrum, MultiKrum
 
 IDS = (11, 12, 13, 14, 15)
 
@@ -31,7 +31,7 @@ def test_a_hand_calculation():
     updates = torch.zeros(5, 4)
     updates[:, 0] = torch.tensor([0.0, 1.0, 2.0, 3.0, 10.0])
     updates[:, 1] = 0.5
-    result = DimKrum(n_malicious=1, ratio=0.25, memory=0)(updates, cohort=Cohort(client_ids=IDS))
+    result = DimKrum(n_malicious=1, ratio=0.25, memory=0)(updates, context=AggregationContext(client_ids=IDS))
     assert memory(result) == {"11": 5.0, "12": 2.0, "13": 2.0, "14": 5.0, "15": 113.0}
     assert result.weight.tolist() == pytest.approx([1 / 3, 1 / 3, 1 / 3, 0, 0])
     assert result.update.tolist() == pytest.approx([1.0, 0.5, 0.0, 0.0])
@@ -67,9 +67,9 @@ def test_all_dimensions_without_memory_and_noise_are_multi_krum(f, extra, d, see
 def test_memory_is_an_average_that_starts_with_the_first_score():
     rule = DimKrum(n_malicious=1, ratio=1, memory=0.75)
     first = torch.tensor([[0.0], [1.0], [2.0], [3.0], [4.0]])
-    cohort = Cohort(client_ids=IDS)
-    one = rule(first, cohort=cohort)
-    two = rule(2 * first, cohort=cohort, state=one.state)
+    context = AggregationContext(client_ids=IDS)
+    one = rule(first, context=context)
+    two = rule(2 * first, context=context, state=one.state)
     for client_id, score in memory(one).items():
         assert memory(two)[client_id] == pytest.approx(0.75 * score + 0.25 * 4 * score)
 
@@ -77,14 +77,16 @@ def test_memory_is_an_average_that_starts_with_the_first_score():
 def test_memory_follows_the_client_and_outlives_its_absence():
     rule = DimKrum(n_malicious=1, ratio=1, memory=0.9)
     liar = torch.tensor([[0.0], [1.0], [2.0], [3.0], [50.0]])
-    one = rule(liar, cohort=Cohort(client_ids=IDS))
+    one = rule(liar, context=AggregationContext(client_ids=IDS))
     # The liar is away; a newcomer starts with its own score.
-    two = rule(liar[:5] * 0 + liar[:1], cohort=Cohort(client_ids=(11, 12, 13, 14, 99)), state=one.state)
+    two = rule(
+        liar[:5] * 0 + liar[:1], context=AggregationContext(client_ids=(11, 12, 13, 14, 99)), state=one.state
+    )
     assert memory(two)["15"] == memory(one)["15"]
     assert memory(two)["99"] == 0
     # It comes back in the first row, behaves, and is still not believed.
     honest = torch.tensor([[2.0], [1.0], [2.0], [3.0], [4.0]])
-    three = rule(honest, cohort=Cohort(client_ids=(15, 12, 13, 14, 99)), state=two.state)
+    three = rule(honest, context=AggregationContext(client_ids=(15, 12, 13, 14, 99)), state=two.state)
     assert three.weight[0] == 0
     assert rule(honest).weight[0] > 0
     assert json.loads(json.dumps(three.state)) == three.state
@@ -95,7 +97,7 @@ def test_noise_is_adaptive_per_coordinate():
     updates = torch.zeros(7, 2 * d)
     updates[:, :d] = 0.1 * torch.arange(7.0)[:, None]
     rule = DimKrum(n_malicious=1, ratio=1, noise=2.0)
-    result = rule(updates, cohort=Cohort(round=4))
+    result = rule(updates, context=AggregationContext(round=4))
     kept = updates[result.weight > 0]
     difference = result.update - kept.mean(dim=0)
     # The mean of n_kept noises of std 2 * std(kept) each; none where all agree.
@@ -110,11 +112,11 @@ def test_noise_comes_from_the_cohort_alone():
     rule = DimKrum(n_malicious=1, noise=1.0)
 
     def update(seed):
-        return rule(updates, cohort=Cohort(rng=torch.Generator().manual_seed(seed))).update
+        return rule(updates, context=AggregationContext(rng=torch.Generator().manual_seed(seed))).update
 
     assert torch.equal(update(1), update(1))
     assert not torch.equal(update(1), update(2))
-    assert torch.equal(rule(updates, cohort=Cohort(round=5)).update, update(5))
+    assert torch.equal(rule(updates, context=AggregationContext(round=5)).update, update(5))
 
 
 @pytest.mark.parametrize(
@@ -142,4 +144,4 @@ def test_too_few_clients_are_refused_with_both_numbers():
 @pytest.mark.parametrize("ids", [(1, 2, 3), (1, 1, 2, 3, 4)])
 def test_ids_that_do_not_fit_the_rows_are_refused(ids):
     with pytest.raises(ValueError, match="one distinct client id for each row"):
-        DimKrum(n_malicious=1)(torch.zeros(5, 3), cohort=Cohort(client_ids=ids))
+        DimKrum(n_malicious=1)(torch.zeros(5, 3), context=AggregationContext(client_ids=ids))

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hauberk.strategies import Cohort
+from hauberk.strategies import AggregationContext
 from hauberk.strategies.aggregators.dnc import DnC, outlier_scores, sample
 
 
@@ -33,7 +33,7 @@ def test_agrees_with_a_singular_value_decomposition(f, extra, d, n_iterations, s
     n, n_sampled = 2 * f + extra, max(1, d // 2)
     updates = torch.randn(n, d, generator=torch.Generator().manual_seed(seed))
     rule = DnC(n_malicious=f, n_iterations=n_iterations, n_sampled=n_sampled)
-    result = rule(updates, cohort=Cohort(rng=torch.Generator().manual_seed(5)))
+    result = rule(updates, context=AggregationContext(rng=torch.Generator().manual_seed(5)))
     rng, passed, mean = torch.Generator().manual_seed(5), set(range(n)), np.zeros(n)
     for _ in range(n_iterations):
         scores = brute_scores(updates[:, sample(d, n_sampled, rng)])
@@ -108,6 +108,6 @@ def test_impossible_settings_are_refused_with_both_numbers():
 @pytest.mark.parametrize("order", [[0, 1, 2, 3, 4, 5], [1, 0, 2, 3, 4, 5], [5, 4, 3, 2, 1, 0]])
 def test_who_ties_but_for_rounding_is_kept_by_id(order):
     updates = torch.tensor([[0.3], [-0.3], [0.1], [-0.1], [0.2], [-0.2]])
-    result = DnC(n_malicious=1)(updates[order], cohort=Cohort(client_ids=tuple(order)))
+    result = DnC(n_malicious=1)(updates[order], context=AggregationContext(client_ids=tuple(order)))
     assert result.weight[order.index(1)] == 0
     assert result.update.item() == pytest.approx(0.06)

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hauberk.strategies import Cohort
+from hauberk.strategies import AggregationContext
 from hauberk.strategies.aggregators.flame import FLAME
 from hauberk.strategies.kernels.clusters import hdbscan, majority
 from tests.helpers.linkage import first_majority, unit_distances
@@ -20,7 +20,7 @@ def brute(updates, parameters):
 def test_a_hand_calculation():
     # Three models point along x, two along y. Norms 1 1 4 1 1, median 1: the third is cut to a fourth.
     updates = torch.tensor([[1.0, 0.0], [1.0, 0.0], [4.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
-    result = FLAME(noise=0)(updates, cohort=Cohort(parameters=torch.zeros(2)))
+    result = FLAME(noise=0)(updates, context=AggregationContext(parameters=torch.zeros(2)))
     assert result.weight.tolist() == pytest.approx([1 / 3, 1 / 3, 1 / 3, 0, 0])
     assert result.update.tolist() == [1, 0]
     assert result.report == {"flame/believed": 3, "flame/bound": 1}
@@ -28,7 +28,9 @@ def test_a_hand_calculation():
     # the factors of clients 1, 2 and 3 of all: 1, 1 and 1/4.
     order = torch.tensor([3, 4, 2, 1, 0])
     parameters = torch.zeros(2)
-    odd = FLAME(noise=0, convention="zhmzm")(updates[order], cohort=Cohort(parameters=parameters))
+    odd = FLAME(noise=0, convention="zhmzm")(
+        updates[order], context=AggregationContext(parameters=parameters)
+    )
     assert odd.weight.tolist() == pytest.approx([0, 0, 1 / 3, 1 / 3, 1 / 3])
     assert odd.update.tolist() == pytest.approx([(4 + 1 + 0.25) / 3, 0])
 
@@ -40,7 +42,7 @@ def test_agrees_with_brute_force(n, d, scale, seed):
     updates, parameters = scale * torch.randn(n, d, generator=rng), torch.randn(d, generator=rng)
     updates *= 1 + torch.rand(n, 1, generator=rng)
     expected, kept = brute(updates, parameters)
-    result = FLAME(noise=0)(updates, cohort=Cohort(parameters=parameters))
+    result = FLAME(noise=0)(updates, context=AggregationContext(parameters=parameters))
     assert torch.equal(result.weight > 0, kept)
     torch.testing.assert_close(result.update.double(), expected, rtol=2e-5, atol=2e-6 * scale)
 
@@ -72,8 +74,8 @@ def test_groups_follow_the_client_ids_where_distances_tie(n, single, seed):
 def test_noise_is_a_share_of_the_median_norm():
     updates = torch.zeros(5, 200_000)
     updates[:, 0] = torch.tensor([1.0, 2.0, 3.0, 40.0, 50.0])
-    cohort = Cohort(parameters=torch.ones(200_000))
-    noise = FLAME(noise=0.01)(updates, cohort=cohort).update[1:]
+    context = AggregationContext(parameters=torch.ones(200_000))
+    noise = FLAME(noise=0.01)(updates, context=context).update[1:]
     assert noise.std() == pytest.approx(0.03, rel=0.02)
 
 
@@ -84,7 +86,7 @@ def test_a_huge_row_hides_nobody(scale):
     updates = 1e-3 * torch.randn(10, 20_000, generator=rng)
     updates[4] += 2e-3
     updates[7] *= scale
-    result = FLAME(noise=0)(updates, cohort=Cohort(parameters=parameters))
+    result = FLAME(noise=0)(updates, context=AggregationContext(parameters=parameters))
     assert result.weight[[4, 7]].tolist() == [0, 0]
     expected, kept = brute(updates, parameters)
     assert torch.equal(result.weight > 0, kept)
@@ -99,7 +101,7 @@ def test_small_updates_of_large_weights_are_told_apart():
     updates[[2, 5]] += 1e-5 * torch.randn(300_000, generator=rng)
     updates[:, :1000] += 1e-5
     updates[[2, 5]] *= 1.01
-    result = FLAME(noise=0)(updates, cohort=Cohort(parameters=parameters))
+    result = FLAME(noise=0)(updates, context=AggregationContext(parameters=parameters))
     assert result.weight[[2, 5]].tolist() == [0, 0]
 
 

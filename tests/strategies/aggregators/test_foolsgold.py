@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hauberk.strategies import Cohort, layout_of
+from hauberk.strategies import AggregationContext, layout_of
 from hauberk.strategies.aggregators.foolsgold import FoolsGold, foolsgold_weights
 
 HEAD = layout_of({"body": torch.zeros(4), "head.weight": torch.zeros(2, 3), "head.bias": torch.zeros(2)})
@@ -89,10 +89,10 @@ def test_the_history_is_of_the_output_layer_and_follows_the_client():
     rng = torch.Generator().manual_seed(1)
     rule = FoolsGold()
     first, second = torch.randn(3, 12, generator=rng), torch.randn(3, 12, generator=rng)
-    one = rule(first, cohort=Cohort(client_ids=(5, 9, 2), layout=HEAD))
+    one = rule(first, context=AggregationContext(client_ids=(5, 9, 2), layout=HEAD))
     assert one.state["client_ids"] == [5, 9, 2]
     assert torch.equal(one.state["history"], first[:, 4:])
-    two = rule(second, cohort=Cohort(client_ids=(2, 7, 5), layout=HEAD), state=one.state)
+    two = rule(second, context=AggregationContext(client_ids=(2, 7, 5), layout=HEAD), state=one.state)
     assert two.state["client_ids"] == [2, 7, 5, 9]
     expected = torch.stack([second[0] + first[2], second[1], second[2] + first[0], first[1]])[:, 4:]
     torch.testing.assert_close(two.state["history"], expected)
@@ -122,9 +122,9 @@ def test_histories_of_huge_rows_stay_finite():
 def test_what_does_not_fit_is_refused():
     state = FoolsGold()(torch.ones(2, 12)).state
     with pytest.raises(ValueError, match="histories of 12 features, the rows have 8"):
-        FoolsGold()(torch.ones(2, 12), cohort=Cohort(layout=HEAD), state=state)
+        FoolsGold()(torch.ones(2, 12), context=AggregationContext(layout=HEAD), state=state)
     with pytest.raises(ValueError, match="FoolsGold needs a layout of 5 parameters, got 12"):
-        FoolsGold()(torch.ones(2, 5), cohort=Cohort(layout=HEAD))
+        FoolsGold()(torch.ones(2, 5), context=AggregationContext(layout=HEAD))
     with pytest.raises(ValueError, match="confidence must be a number > 0, got 0"):
         FoolsGold(confidence=0)
     with pytest.raises(ValueError, match="divided must be true or false, got 'no'"):
@@ -134,5 +134,5 @@ def test_what_does_not_fit_is_refused():
 def test_without_a_matrix_in_the_layout_the_whole_row_is_looked_at():
     updates = torch.randn(4, 31, generator=torch.Generator().manual_seed(0))
     vectors = layout_of({"w": torch.zeros(30), "b": torch.zeros(1)})
-    found = FoolsGold()(updates, cohort=Cohort(layout=vectors))
+    found = FoolsGold()(updates, context=AggregationContext(layout=vectors))
     assert torch.equal(found.update, FoolsGold()(updates).update)

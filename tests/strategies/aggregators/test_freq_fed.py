@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hauberk.strategies import Cohort
+from hauberk.strategies import AggregationContext
 from hauberk.strategies.aggregators.freq_fed import FreqFed, low_products
 from hauberk.strategies.kernels.angles import distances_of_products
 from tests.helpers.linkage import first_majority, unit_distances
@@ -30,7 +30,7 @@ def test_a_hand_calculation():
     # Of two parameters the low half is their sum: models (1 1), (2 2), (3 -1) sum to something positive,
     # (-2 -3) and (-1 0) do not, so that the first three agree.
     updates = torch.tensor([[1.0, 1.0], [2.0, 2.0], [3.0, -1.0], [-2.0, -3.0], [-1.0, 0.0]])
-    result = FreqFed()(updates, cohort=Cohort(parameters=torch.zeros(2)))
+    result = FreqFed()(updates, context=AggregationContext(parameters=torch.zeros(2)))
     assert result.weight.tolist() == pytest.approx([1 / 3, 1 / 3, 1 / 3, 0, 0])
     assert result.update.tolist() == pytest.approx([2, 2 / 3])
     assert result.report == {"freq_fed/believed": 3}
@@ -52,7 +52,7 @@ def test_agrees_with_brute_force(n, d, share, block, seed):
     found = distances_of_products(gram[1:, 1:], gram[0, 1:], float(gram[0, 0]))
     torch.testing.assert_close(found, distances, rtol=1e-5, atol=1e-6)
     kept = first_majority(found.float().double())
-    result = FreqFed(low_share=share, block=block)(updates, cohort=Cohort(parameters=parameters))
+    result = FreqFed(low_share=share, block=block)(updates, context=AggregationContext(parameters=parameters))
     assert torch.equal(result.weight > 0, kept)
     expected = updates.double()[kept].mean(dim=0)
     torch.testing.assert_close(result.update.double(), expected, rtol=2e-5, atol=1e-6)
@@ -78,7 +78,7 @@ def test_a_huge_row_hides_nobody(scale):
     updates = 1e-3 * torch.randn(10, 20_000, generator=rng)
     updates[4] += 2e-3
     updates[7] *= scale
-    result = FreqFed()(updates, cohort=Cohort(parameters=parameters))
+    result = FreqFed()(updates, context=AggregationContext(parameters=parameters))
     assert result.weight[[4, 7]].tolist() == [0, 0]
     kept = updates.double()[result.weight > 0]
     torch.testing.assert_close(result.update.double(), kept.mean(dim=0), rtol=1e-5, atol=1e-9)

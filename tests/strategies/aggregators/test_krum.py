@@ -3,7 +3,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hauberk.strategies import AGGREGATORS, NNM, Cohort, Krum, MultiKrum, chain, layout_of, needs_of
+from hauberk.strategies import (
+    AGGREGATORS,
+    NNM,
+    AggregationContext,
+    Krum,
+    MultiKrum,
+    chain,
+    layout_of,
+    needs_of,
+)
 from hauberk.strategies.aggregators._krum_conventions import CONVENTIONS
 from hauberk.strategies.kernels.distances import squared_distances
 from hauberk.strategies.kernels.krum_scores import krum_scores
@@ -39,7 +48,7 @@ def test_scores_match_a_hand_calculation():
     # On a line at 0, 1, 3, 10 with f=0, each score sums its n - f - 2 = 2 nearest squared gaps.
     updates = torch.tensor([[0.0], [1.0], [3.0], [10.0]])
     assert krum_scores(squared_distances(updates), 0).tolist() == [10.0, 5.0, 13.0, 130.0]
-    result = Krum(n_malicious=0)(updates, cohort=Cohort(client_ids=(5, 6, 7, 8)))
+    result = Krum(n_malicious=0)(updates, context=AggregationContext(client_ids=(5, 6, 7, 8)))
     assert result.update.tolist() == [1.0]
     assert result.weight.tolist() == [0, 1, 0, 0]
     assert result.report["krum/score/6"] == 5.0
@@ -139,12 +148,12 @@ def brute_convention(updates, f, name, layout):
 def test_every_convention_agrees_with_brute_force(name, f, extra, d, seed):
     updates = random_rows(2 * f + 3 + extra, d, seed, "normal")
     layout = layout_of({"a": updates[0, :1], "b": updates[0, 1:]})
-    cohort = Cohort(layout=layout)
+    context = AggregationContext(layout=layout)
     expected = brute_convention(updates, f, name, layout)
-    result = Krum(n_malicious=f, convention=name)(updates, cohort=cohort)
+    result = Krum(n_malicious=f, convention=name)(updates, context=context)
     found = torch.tensor(list(result.report.values()), dtype=torch.float64)
     torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-12)
-    several = MultiKrum(n_malicious=f, n_selected=2, convention=name)(updates, cohort=cohort)
+    several = MultiKrum(n_malicious=f, n_selected=2, convention=name)(updates, context=context)
     total = updates.double()[several.weight > 0].sum(dim=0)
     expected = total if name == "epfml" else total / 2
     torch.testing.assert_close(several.update.double(), expected, rtol=2e-5, atol=1e-6)
@@ -165,15 +174,15 @@ def test_distances_by_tensor_need_the_layout():
     assert needs_of(Krum(n_malicious=0)) == frozenset()
     updates = torch.tensor([[0.0, 0.0], [3.0, 4.0], [9.0, 9.0]])
     layout = layout_of({"a": torch.zeros(1), "b": torch.zeros(1)})
-    result = rule(updates, cohort=Cohort(layout=layout))
+    result = rule(updates, context=AggregationContext(layout=layout))
     assert list(result.report.values()) == pytest.approx([7, 7, 11])
-    mixed = chain(NNM(n_malicious=0), rule)(updates, cohort=Cohort(layout=layout))
+    mixed = chain(NNM(n_malicious=0), rule)(updates, context=AggregationContext(layout=layout))
     assert mixed.update.tolist() == pytest.approx([4, 13 / 3])
     with pytest.raises(ValueError, match=r"Krum with .* layout of its 2 columns, got none"):
         rule(updates)
     with pytest.raises(ValueError, match=r"MultiKrum with .* layout of its 2 columns, got one of 1"):
         MultiKrum(n_malicious=0, convention="federated_scope")(
-            updates, cohort=Cohort(layout=layout_of({"a": torch.zeros(1)}))
+            updates, context=AggregationContext(layout=layout_of({"a": torch.zeros(1)}))
         )
     with pytest.raises(ValueError, match=r"Krum\.convention must be one of 'paper', .*, got 'flower'"):
         Krum(n_malicious=0, convention="flower")
@@ -182,7 +191,9 @@ def test_distances_by_tensor_need_the_layout():
 def test_a_tie_goes_to_the_lowest_client_id():
     updates = torch.tensor([[0.0], [1.0], [5.0]])  # with one neighbour 0 and 1 tie
     assert Krum(n_malicious=0)(updates).update.tolist() == [0.0]
-    assert Krum(n_malicious=0)(updates, cohort=Cohort(client_ids=(9, 4, 5))).update.tolist() == [1.0]
+    assert Krum(n_malicious=0)(updates, context=AggregationContext(client_ids=(9, 4, 5))).update.tolist() == [
+        1.0
+    ]
 
 
 def test_too_few_clients_are_refused_with_the_numbers():
@@ -197,4 +208,4 @@ def test_too_few_clients_are_refused_with_the_numbers():
 def test_client_ids_may_be_flowers_unsigned_64_bit_numbers():
     ids = tuple(2**64 - 1 - k for k in range(7))
     updates = torch.zeros(7, 3)  # all scores tie: the lowest id wins
-    assert Krum(n_malicious=1)(updates, cohort=Cohort(client_ids=ids)).weight.argmax() == 6
+    assert Krum(n_malicious=1)(updates, context=AggregationContext(client_ids=ids)).weight.argmax() == 6

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hauberk.strategies import MDA, NNM, Cohort, chain
+from hauberk.strategies import MDA, NNM, AggregationContext, chain
 from hauberk.strategies.aggregators.mda import closest_subset
 
 
@@ -64,7 +64,7 @@ def test_many_clients_need_no_list_of_all_subsets():
 def test_a_shared_diameter_goes_to_the_lowest_client_ids():
     updates = torch.tensor([[0.0, 0.0], [4.0, 0.0], [2.0, 1.0], [2.0, -1.0]])  # without the first or second
     assert MDA(n_malicious=1)(updates).weight[1] == 0
-    result = MDA(n_malicious=1)(updates, cohort=Cohort(client_ids=(7, 5, 9, 8)))
+    result = MDA(n_malicious=1)(updates, context=AggregationContext(client_ids=(7, 5, 9, 8)))
     assert result.weight[0] == 0
 
 
@@ -84,8 +84,8 @@ def test_rounding_does_not_settle_ties_after_mixing():
     updates = torch.randn(11, 40, generator=torch.Generator().manual_seed(0))
     rule = chain(NNM(n_malicious=2), MDA(n_malicious=2))
     order = [3, 0, 5, 1, 4, 2, 10, 9, 8, 7, 6]
-    straight = rule(updates, cohort=Cohort(client_ids=tuple(range(11))))
-    shuffled = rule(updates[order], cohort=Cohort(client_ids=tuple(order)))
+    straight = rule(updates, context=AggregationContext(client_ids=tuple(range(11))))
+    shuffled = rule(updates[order], context=AggregationContext(client_ids=tuple(order)))
     torch.testing.assert_close(shuffled.update, straight.update)
 
 

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hauberk.strategies import Cohort, MoNNA
+from hauberk.strategies import AggregationContext, MoNNA
 from hauberk.strategies.aggregators.monna import medoid
 from hauberk.strategies.kernels.distances import squared_distances
 
@@ -33,7 +33,7 @@ def test_what_byzfl_returns_for_its_own_example():
 
 def test_the_pivot_is_a_client_and_not_a_row():
     updates = torch.tensor([[0.0], [1.0], [2.0], [6.0], [20.0]])
-    result = MoNNA(n_malicious=2, pivot=9)(updates, cohort=Cohort(client_ids=(5, 6, 7, 8, 9)))
+    result = MoNNA(n_malicious=2, pivot=9)(updates, context=AggregationContext(client_ids=(5, 6, 7, 8, 9)))
     assert result.update.tolist() == pytest.approx([28 / 3])
     with pytest.raises(ValueError, match=r"MoNNA\.pivot must be one of the 5 client ids, got 9\."):
         MoNNA(n_malicious=2, pivot=9)(updates)
@@ -41,10 +41,12 @@ def test_the_pivot_is_a_client_and_not_a_row():
 
 def test_the_servers_own_update_is_the_pivot_where_there_is_one():
     updates = torch.tensor([[0.0], [1.0], [2.0], [6.0], [20.0]])
-    result = MoNNA(n_malicious=2)(updates, cohort=Cohort(root_update=torch.tensor([7.0])))
+    result = MoNNA(n_malicious=2)(updates, context=AggregationContext(root_update=torch.tensor([7.0])))
     assert result.update.tolist() == pytest.approx([3.0])
     assert result.weight.nonzero().squeeze(1).tolist() == [1, 2, 3]
-    named = MoNNA(n_malicious=2, pivot=0)(updates, cohort=Cohort(root_update=torch.tensor([7.0])))
+    named = MoNNA(n_malicious=2, pivot=0)(
+        updates, context=AggregationContext(root_update=torch.tensor([7.0]))
+    )
     assert named.update.tolist() == [1.0]
 
 

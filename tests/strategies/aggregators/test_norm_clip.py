@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hauberk.strategies import Clip, Cohort, FedAvg, NormClip, WeakDP, chain
+from hauberk.strategies import AggregationContext, Clip, FedAvg, NormClip, WeakDP, chain
 
 
 def brute(updates, threshold=None):
@@ -50,13 +50,15 @@ def test_a_huge_row_counts_by_its_direction_alone(size, scale):
 def test_weak_dp_adds_noise_of_the_given_size_to_the_aggregate():
     updates = torch.zeros(8, 200_000)
     rule = WeakDP(noise=0.5)
-    found = rule(updates, cohort=Cohort(round=4)).update
+    found = rule(updates, context=AggregationContext(round=4)).update
     assert float(found.std()) == pytest.approx(0.5, rel=0.01)
     assert abs(float(found.mean())) < 0.01
-    assert torch.equal(found, rule(updates, cohort=Cohort(round=4)).update)
-    assert not torch.equal(found, rule(updates, cohort=Cohort(round=5)).update)
-    one = rule(updates, cohort=Cohort(rng=torch.Generator().manual_seed(1))).update
-    assert torch.equal(one, rule(updates, cohort=Cohort(rng=torch.Generator().manual_seed(1))).update)
+    assert torch.equal(found, rule(updates, context=AggregationContext(round=4)).update)
+    assert not torch.equal(found, rule(updates, context=AggregationContext(round=5)).update)
+    one = rule(updates, context=AggregationContext(rng=torch.Generator().manual_seed(1))).update
+    assert torch.equal(
+        one, rule(updates, context=AggregationContext(rng=torch.Generator().manual_seed(1))).update
+    )
 
 
 def test_clip_before_the_mean_is_norm_clip():

@@ -4,7 +4,7 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from hauberk.strategies import Cohort, ResidualReweighting
+from hauberk.strategies import AggregationContext, ResidualReweighting
 from hauberk.strategies.kernels.repeated_median import Medians, RepeatedMedian, ranks
 
 
@@ -111,8 +111,8 @@ def test_equal_values_are_ranked_by_client_id():
     updates = torch.tensor([[1.0], [1.0], [0.0], [1.0], [7.0], [9.0]])
     assert ranks(updates).squeeze(1).tolist() == [1, 2, 0, 3, 4, 5]
     order = [3, 0, 5, 1, 4, 2]
-    straight = ResidualReweighting()(updates, cohort=Cohort(client_ids=tuple(range(6))))
-    shuffled = ResidualReweighting()(updates[order], cohort=Cohort(client_ids=tuple(order)))
+    straight = ResidualReweighting()(updates, context=AggregationContext(client_ids=tuple(range(6))))
+    shuffled = ResidualReweighting()(updates[order], context=AggregationContext(client_ids=tuple(order)))
     assert torch.equal(shuffled.update, straight.update)
     assert torch.equal(shuffled.weight, straight.weight[order])
 

@@ -4,7 +4,16 @@ from typing import Literal
 import pytest
 import torch
 
-from hauberk.strategies import AGGREGATORS, NNM, Aggregation, Cohort, FedAvg, MultiKrum, chain, layout_of
+from hauberk.strategies import (
+    AGGREGATORS,
+    NNM,
+    Aggregation,
+    AggregationContext,
+    FedAvg,
+    MultiKrum,
+    chain,
+    layout_of,
+)
 from hauberk.strategies.analysis.crosscheck import Believed, conventions, crosscheck
 
 
@@ -14,7 +23,7 @@ class Named:
 
     convention: Literal["first", "last"] = "last"
 
-    def __call__(self, updates, *, cohort=None, state=None):
+    def __call__(self, updates, *, context=None, state=None):
         weight = torch.zeros(len(updates), dtype=torch.float64)
         weight[0 if self.convention == "first" else -1] = 1
         return Aggregation(updates[0], weight)
@@ -30,7 +39,7 @@ class Silent:
         if self.convention not in ("one", "two"):
             raise ValueError(f"Silent.convention must be 'one' or 'two', got {self.convention!r}.")
 
-    def __call__(self, updates, *, cohort=None, state=None):
+    def __call__(self, updates, *, context=None, state=None):
         return Aggregation(updates[0])
 
 
@@ -49,9 +58,9 @@ def test_every_rule_with_conventions_has_a_default_and_others():
 
 def test_rows_say_who_was_believed_and_who_could_not_work():
     updates = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
-    known = Cohort(client_ids=(7, 3, 5, 1))
+    known = AggregationContext(client_ids=(7, 3, 5, 1))
     rules = {"fedavg": FedAvg, "named": Named, "silent": Silent, "krum": AGGREGATORS["krum"]}
-    rows = crosscheck(updates, rules, cohort=known, n_malicious=1)
+    rows = crosscheck(updates, rules, context=known, n_malicious=1)
     assert rows[:4] == [
         Believed(rule="named", convention="last", weight={7: 0, 3: 0, 5: 0, 1: 1}),
         Believed(rule="named", convention="first", weight={7: 1, 3: 0, 5: 0, 1: 0}),
@@ -81,9 +90,11 @@ def test_one_rule_may_have_settings_of_its_own_and_all_may_come_after_others():
 def test_all_rules_of_the_table_on_one_matrix():
     updates = torch.randn(11, 30, generator=torch.Generator().manual_seed(1))
     updates[4] += 5
-    known = Cohort(parameters=torch.zeros(30), layout=layout_of({"a": torch.zeros(20), "b": torch.zeros(10)}))
+    known = AggregationContext(
+        parameters=torch.zeros(30), layout=layout_of({"a": torch.zeros(20), "b": torch.zeros(10)})
+    )
     before = updates.clone()
-    rows = crosscheck(updates, AGGREGATORS, cohort=known, n_malicious=1)
+    rows = crosscheck(updates, AGGREGATORS, context=known, n_malicious=1)
     assert [row.error for row in rows] == [None] * len(rows)
     assert torch.equal(updates, before)
     for row in rows:
@@ -91,4 +102,4 @@ def test_all_rules_of_the_table_on_one_matrix():
             assert sum(row.weight.values()) == pytest.approx(1)
         if row.rule in ("krum", "multi_krum", "bulyan"):
             assert row.weight[4] == 0
-    assert rows == crosscheck(updates, AGGREGATORS, cohort=known, n_malicious=1)
+    assert rows == crosscheck(updates, AGGREGATORS, context=known, n_malicious=1)

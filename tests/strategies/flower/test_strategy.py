@@ -264,8 +264,8 @@ class Trusting(Rule):
 
     needs = frozenset({"root_update"})
 
-    def __call__(self, updates, *, cohort=None, state=None):
-        return Aggregation(cohort.root_update)
+    def __call__(self, updates, *, context=None, state=None):
+        return Aggregation(context.root_update)
 
 
 def test_a_root_update_is_trained_as_a_client_would():
@@ -292,7 +292,7 @@ def test_a_missing_need_is_refused_before_the_run():
 
 
 def test_a_rule_from_elsewhere_needs_only_the_call():
-    def halfway(updates, *, cohort=None, state=None):
+    def halfway(updates, *, context=None, state=None):
         return Aggregation(updates.mean(dim=0) / 2, state={"rounds": (state or {"rounds": 0})["rounds"] + 1})
 
     strategy = RobustStrategy(halfway)

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hauberk.strategies.kernels.chunks import Mixture, choose, columns, weighted_sum
+from hauberk.strategies.kernels.chunks import Mixture, choose, column_chunks, weighted_sum
 from hauberk.strategies.kernels.distances import gram_matrix, squared_distances
 
 
@@ -78,7 +78,7 @@ def test_distances_are_the_same_both_ways():
 
 def test_columns_are_views_that_cover_every_column_once():
     updates = torch.arange(20.0).view(2, 10)
-    parts = list(columns(updates, 4))
+    parts = list(column_chunks(updates, 4))
     assert [part.shape[1] for _, part in parts] == [4, 4, 2]
     assert torch.equal(torch.cat([part for _, part in parts], dim=1), updates)
     assert all(part.untyped_storage().data_ptr() == updates.untyped_storage().data_ptr() for _, part in parts)

@@ -32,7 +32,7 @@ KINDS = ("normal", "heavy", "sparse", "signs", "huge", "offset")
 
 
 @pytest.fixture
-def whole(monkeypatch):
+def check_integer(monkeypatch):
     """The pairs whose whole difference was needed."""
     pairs = []
     difference = pairwise_topk._difference

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hauberk.strategies import Cohort, DimKrum, chain, layout_of, needs_of
+from hauberk.strategies import AggregationContext, DimKrum, chain, layout_of, needs_of
 from hauberk.strategies.kernels.robust_scale import robust_sigma, strongest_columns
 from hauberk.strategies.kernels.selections import (
     SELECTIONS,
@@ -141,7 +141,7 @@ def test_a_huge_row_hides_nobody(selection, scale):
     ranks = selection_ranks(updates, 2, ratio=0.05, layout=layout(3000, 1000), selections=(selection,))
     assert set(ranks[selection][[2, 7]].tolist()) == {8, 9}
     result = DimKrum(n_malicious=2, ratio=0.05, selection=selection)(
-        updates, cohort=Cohort(layout=layout(4000))
+        updates, context=AggregationContext(layout=layout(4000))
     )
     assert result.weight[[2, 7]].tolist() == [0, 0]
     kept = updates.double()[result.weight > 0]
@@ -151,12 +151,16 @@ def test_a_huge_row_hides_nobody(selection, scale):
 @pytest.mark.parametrize("selection", SELECTIONS)
 def test_mixed_rows_are_compared_as_their_matrix_is(selection):
     updates = rows("normal", 7, 900, 6)
-    mixed = NNM(n_malicious=1).mix(updates, Cohort())
+    mixed = NNM(n_malicious=1).mix(updates, AggregationContext())
     found = dimension_distances(mixed, 0.1, selection, layout(500, 400))
     expected = dimension_distances(mixed.matrix(), 0.1, selection, layout(500, 400))
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
     rule = DimKrum(n_malicious=1, ratio=0.1, selection=selection)
-    assert chain(NNM(n_malicious=1), rule)(updates, cohort=Cohort(layout=layout(900))).update.isfinite().all()
+    assert (
+        chain(NNM(n_malicious=1), rule)(updates, context=AggregationContext(layout=layout(900)))
+        .update.isfinite()
+        .all()
+    )
 
 
 def test_one_call_ranks_every_client_under_all_selections():
@@ -170,7 +174,7 @@ def test_one_call_ranks_every_client_under_all_selections():
     scores = selection_scores(updates, 1, ratio=0.05, layout=layout(150, 50))
     for selection in SELECTIONS:
         rule = DimKrum(n_malicious=1, ratio=0.05, selection=selection)
-        memory = rule(updates, cohort=Cohort(layout=layout(150, 50))).state["memory"]
+        memory = rule(updates, context=AggregationContext(layout=layout(150, 50))).state["memory"]
         assert list(memory.values()) == scores[selection].tolist()
 
 
@@ -180,6 +184,8 @@ def test_what_needs_a_layout_says_so():
     with pytest.raises(ValueError, match="DimKrum needs layout"):
         DimKrum(n_malicious=1, selection="per_tensor")(torch.zeros(5, 3))
     with pytest.raises(ValueError, match="DimKrum needs a layout of 3 parameters, got 4"):
-        DimKrum(n_malicious=1, selection="full")(torch.zeros(5, 3), cohort=Cohort(layout=layout(4)))
+        DimKrum(n_malicious=1, selection="full")(
+            torch.zeros(5, 3), context=AggregationContext(layout=layout(4))
+        )
     with pytest.raises(ValueError, match="'per_tensor' needs a layout"):
         selection_scores(torch.zeros(5, 3), 1)

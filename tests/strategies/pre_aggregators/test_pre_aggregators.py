@@ -6,7 +6,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hauberk.strategies import ARC, Bucketing, Clip, Cohort, FedAvg, Krum, Median, TrimmedMean, chain
+from hauberk.strategies import (
+    ARC,
+    AggregationContext,
+    Bucketing,
+    Clip,
+    FedAvg,
+    Krum,
+    Median,
+    TrimmedMean,
+    chain,
+)
 
 LINE = torch.tensor([[3.0, 4.0], [0.0, 1.0], [-6.0, 8.0], [0.0, -20.0]])  # norms 5 1 10 20
 
@@ -31,11 +41,11 @@ def test_arc_by_hand():
 
 def test_bucketing_by_hand():
     updates = torch.tensor([[1.0], [2.0], [4.0], [8.0], [16.0]])
-    mixing = Bucketing(size=2).mixing(updates, Cohort(round=3))
+    mixing = Bucketing(size=2).mixing(updates, AggregationContext(round=3))
     assert mixing.sum(dim=1).tolist() == [1, 1, 1]
     assert sorted(mixing.max(dim=1).values.tolist()) == [0.5, 0.5, 1]
     assert (mixing > 0).sum(dim=0).tolist() == [1] * 5
-    rows = Bucketing(size=2)(updates, cohort=Cohort(round=3))
+    rows = Bucketing(size=2)(updates, context=AggregationContext(round=3))
     torch.testing.assert_close(rows.double(), mixing @ updates.double())
     assert Bucketing(size=5)(updates).flatten().tolist() == pytest.approx([6.2])
     assert sorted(Bucketing(size=1)(updates).flatten().tolist()) == [1, 2, 4, 8, 16]
@@ -43,17 +53,22 @@ def test_bucketing_by_hand():
 
 def test_buckets_are_drawn_anew_from_the_cohorts_generator():
     updates = torch.arange(30.0)[:, None]
-    drawn = {tuple(Bucketing()(updates, cohort=Cohort(round=r)).flatten().tolist()) for r in range(20)}
+    drawn = {
+        tuple(Bucketing()(updates, context=AggregationContext(round=r)).flatten().tolist()) for r in range(20)
+    }
     assert len(drawn) == 20
-    again = [Bucketing()(updates, cohort=Cohort(rng=torch.Generator().manual_seed(7))) for _ in range(2)]
+    again = [
+        Bucketing()(updates, context=AggregationContext(rng=torch.Generator().manual_seed(7)))
+        for _ in range(2)
+    ]
     assert torch.equal(*again)
 
 
 def test_a_bucket_holds_clients_and_not_rows():
     updates = torch.arange(9.0)[:, None]
     order = [4, 2, 8, 0, 6, 1, 3, 5, 7]
-    straight = Bucketing(size=3)(updates, cohort=Cohort(client_ids=tuple(range(9)), round=5))
-    shuffled = Bucketing(size=3)(updates[order], cohort=Cohort(client_ids=tuple(order), round=5))
+    straight = Bucketing(size=3)(updates, context=AggregationContext(client_ids=tuple(range(9)), round=5))
+    shuffled = Bucketing(size=3)(updates[order], context=AggregationContext(client_ids=tuple(order), round=5))
     torch.testing.assert_close(shuffled, straight)
 
 
@@ -87,7 +102,7 @@ def test_bucketing_agrees_with_brute_force(n, size, round_, seed):
     order = torch.randperm(n, generator=torch.Generator().manual_seed(round_)).tolist()
     buckets = [order[start : start + size] for start in range(0, n, size)]
     expected = np.stack([updates.double().numpy()[bucket].mean(axis=0) for bucket in buckets])
-    found = Bucketing(size=size)(updates, cohort=Cohort(round=round_))
+    found = Bucketing(size=size)(updates, context=AggregationContext(round=round_))
     np.testing.assert_allclose(found, expected, rtol=2e-5)
 
 
@@ -109,8 +124,8 @@ def test_a_chain_of_them_is_one_after_the_other(rule):
     updates = torch.randn(12, 70_000, generator=torch.Generator().manual_seed(0))
     updates[2] *= 1e6
     stages = ARC(n_malicious=1), Bucketing(size=2), Clip(threshold=150.0)
-    rows = stages[2](stages[1](stages[0](updates), cohort=Cohort(round=2)))
-    result = chain(*stages, rule)(updates, cohort=Cohort(round=2))
+    rows = stages[2](stages[1](stages[0](updates), context=AggregationContext(round=2)))
+    result = chain(*stages, rule)(updates, context=AggregationContext(round=2))
     torch.testing.assert_close(result.update, rule(rows).update, rtol=1e-5, atol=1e-6)
 
 
