@@ -53,24 +53,16 @@ CASES: dict[str, dict[str, Any]] = {
         "attack": {"poison": {"name": "bad_char", "target": 1, "edit": "swap"}, "forge": {"name": "alie"}},
         "aggregator": {"name": "median", "n_malicious": 2, "before": ["nnm"]},
     },
-    # Krum's cascade, a forge that searches its length, a conjunction of words and its own rows.
-    "bulyan_sos_min_max": {
+    # Krum's cascade, and a forge that searches its length.
+    "bulyan_min_max": {
         "federation.n_clients": 7,
-        "attack": {
-            "poison": {"name": "sos", "target": 1},
-            "tamper": {"name": "sos", "epochs": 1},
-            "forge": {"name": "min_max"},
-        },
+        "attack": {"forge": {"name": "min_max"}},
         "aggregator": {"name": "bulyan"},
     },
-    # A forge that asks the rule itself, sentences of its own in place of the texts, every second round.
-    "multi_krum_edge_case": {
+    # A selection of clients, and a forge that asks the rule itself, every second round.
+    "multi_krum_optimised_ipm": {
         "federation.rounds": 3,
-        "attack": {
-            "poison": {"name": "edge_case", "target": 0, "mode": "replace", "rate": 0.5},
-            "forge": {"name": "optimised_ipm"},
-            "schedule": {"name": "every", "k": 2},
-        },
+        "attack": {"forge": {"name": "optimised_ipm"}, "schedule": {"name": "every", "k": 2}},
         "aggregator": {"name": "multi_krum"},
     },
     # The server's own update, two words that act together on every layer, a repair between the rounds.
@@ -81,10 +73,13 @@ CASES: dict[str, dict[str, Any]] = {
         "aggregator": {"name": "fltrust"},
         "repairs": [{"name": "e_pur", "n_tokens": 20, "corpus": "{files}/words.txt", "every": 2}],
     },
-    # A rule with noise, clipped gradients, and an attacker that remembers where others do not learn.
-    "crfl_neurotoxin": {
+    # A rule with noise, clipped gradients, rare sentences as poison, and an attacker that remembers where others learn.
+    "crfl_neurotoxin_edge_case": {
         "federation.rounds": 3,
-        "attack.tamper": {"name": "neurotoxin", "ratio": 0.5},
+        "attack": {
+            "poison": {"name": "edge_case", "target": 0, "mode": "replace", "rate": 0.5},
+            "tamper": {"name": "neurotoxin", "ratio": 0.5},
+        },
         "aggregator": {"name": "crfl", "noise": 1e-3},
         "training.plugins": [{"name": "gradient_clip", "max_norm": 0.5}],
     },
@@ -93,7 +88,7 @@ CASES: dict[str, dict[str, Any]] = {
         "task.model": GRU,
         "attack": {
             "poison": {"name": "bad_sentence", "target": 1, "position": "end"},
-            "tamper": {"name": "projected", "eps": 0.5},
+            "tamper": {"name": "projected", "eps": 0.05},
         },
         "training.plugins": [{"name": "fedprox", "mu": 0.1}],
         "aggregator": {"name": "norm_clip"},
@@ -154,21 +149,19 @@ CASES: dict[str, dict[str, Any]] = {
         "training.plugins": ["asam"],
         "aggregator": {"name": "deepsight", "n_inputs": 20},
     },
-    # bfloat16 autocast, another seed, clustering with noise, a penalty against Dim-Krum.
-    "flame_bfloat16": {
+    # bfloat16 autocast, another seed, a clipped and noisy mean, a conjunction of words, and an attack on their rows.
+    "weak_dp_sos_bfloat16": {
         "seed": 3,
         "training.precision": "bfloat16",
-        "attack.tamper": {"name": "dim_krum_penalty"},
-        "aggregator": {"name": "flame"},
+        "attack": {"poison": {"name": "sos", "target": 1}, "tamper": {"name": "sos", "epochs": 1}},
+        "aggregator": {"name": "weak_dp", "noise": 1e-3},
     },
 }
 
 RESUMED = (  # a rule's, a client's or an attacker's memory, a generator, or a repair goes on after a stop
     "dim_krum_some_clients",
-    "foolsgold_label_flip",
     "fltrust_combination_e_pur",
-    "crfl_neurotoxin",
-    "surgery_ga_sam_fine_mixing",
+    "crfl_neurotoxin_edge_case",
     "sparse_fed_surgery",
 )
 
