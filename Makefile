@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := runs/demo
 
-.PHONY: help demo test oracles lint types clean
+.PHONY: help demo test golden oracles lint types clean
 
 help:  ## show this help
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -14,6 +14,9 @@ demo: .venv/offline  ## ten clients, one liar: FedAvg lets the backdoor in, Dim-
 
 test: .venv/dev  ## run the whole default test suite
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
+
+golden: .venv/dev  ## record the golden runs' digests anew, where results are meant to move
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/golden/record.py
 
 oracles: .venv/dev  ## compare our rules with independent implementations, which no part of the product needs
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps byzfl==0.0.11 geom-median==0.1.0
