@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := runs/demo
 
-.PHONY: help demo test golden oracles lint types clean
+.PHONY: help constraints demo test golden oracles lint types clean
 
 help:  ## show this help
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -32,15 +32,18 @@ types:  # mypy needs the packages under their installed names
 	@mkdir -p .types/hauberk
 	@for folder in tasks strategies attacks clients server experiments; do ln -sfn ../../$$folder .types/hauberk/$$folder; done
 
-.venv/offline: pyproject.toml
+.venv/offline: pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[offline]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[simulation,offline]'
 	@touch $@
 
-.venv/dev: pyproject.toml
+.venv/dev: pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@ .venv/offline
+
+constraints: .venv/dev  ## pin what is installed now
+	@$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt
 
 clean:  ## remove the environment and the demo's runs
 	rm -rf .venv .types $(DEMO)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,11 @@ CURVES = {
     "attack_success_rate": ("attack success rate", "#c0392b", "-"),
     "attack_success_floor": ("its floor (clean texts)", "#c0392b", ":"),
 }
+
+
+def can_draw() -> bool:
+    """Whether matplotlib is installed, which a machine that only trains can do without."""
+    return importlib.util.find_spec("matplotlib") is not None
 
 
 def draw_curves(path: Path, rounds: Sequence[Mapping[str, Any]], title: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hauberk.experiments.analysis.detect import scored
-from hauberk.experiments.report.plots import draw_curves
+from hauberk.experiments.report.plots import can_draw, draw_curves
 from hauberk.experiments.runner.finished import Finished
 from hauberk.experiments.runner.progress import Screen
 from hauberk.experiments.runner.run_dir import RunDir
@@ -43,9 +43,12 @@ def finalize(prepared: Prepared, last: ServerState, folder: RunDir, screen: Scre
     summary["stealth"] = stealth_of(run)
     if prepared.spec.detectors:
         summary["detectors"] = scored(run, prepared.spec.build_detectors())
-    draw_curves(
-        folder.path / "curves.png", folder.rounds(), f"{prepared.spec.name}: {prepared.spec.aggregator.name}"
-    )
+    if can_draw():
+        draw_curves(
+            folder.path / "curves.png",
+            folder.rounds(),
+            f"{prepared.spec.name}: {prepared.spec.aggregator.name}",
+        )
     folder.finish(summary)
     return Result(folder.path, summary)
 

@@ -37,6 +37,10 @@ def partition(labels: np.ndarray, n_clients: int, config: Partition, seed: int) 
         parts = config.cut(labels[order], n_clients, integer(seed, "partition-library") % 2**31)
     except UserError:
         raise
+    except ImportError as error:
+        raise UserError(
+            f"federation.partition = {config.described} needs {error.name}: pip install 'hauberk[simulation]'"
+        ) from error
     except (ValueError, TypeError, ArithmeticError) as error:
         raise UserError(
             f"federation.partition = {config.described}: {' '.join(str(error).split())}"

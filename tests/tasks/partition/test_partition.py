@@ -1,3 +1,5 @@
+import sys
+
 import numpy as np
 import pytest
 from datasets import Dataset
@@ -111,3 +113,9 @@ def test_a_client_without_data_is_named(monkeypatch):
 def test_an_unknown_growth_is_refused():
     with pytest.raises(UserError, match="linear, square or exponential, got 'cubic'"):
         Size(growth="cubic")
+
+
+def test_without_the_library_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "flwr_datasets.partitioner", None)
+    with pytest.raises(UserError, match=r"flwr_datasets.partitioner: pip install 'hauberk\[simulation\]'"):
+        partition(LABELS, 4, Dirichlet(alpha=0.5), 0)
