@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from hauberk.attacks import SOS, Attack, BadWord, FeatureRegularised, feature_regularised
+from hauberk.attacks import SOS, Attack, BadWord, FeatureRegularised
+from hauberk.attacks.tampers import feature_regularised
 from hauberk.attacks.tampers.feature_regularised import class_centres, regularised_loss
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.text.models import Pretrained, Transformer
