@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from hypothesis import settings
 
 from hauberk.tasks.text.datasets import DATASETS
+
+# The same examples in every run, so that a failure is a change's; `make fuzz` draws new ones, twenty times as many.
+settings.register_profile("default", max_examples=200, deadline=None, derandomize=True)
+settings.register_profile("fuzz", max_examples=4000, deadline=None, derandomize=False, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
 @pytest.fixture(autouse=True)

@@ -2,12 +2,13 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hauberk.attacks import Collusion, MinMax, MinSum
 from hauberk.attacks.forges._farthest import larger_root
 from hauberk.tasks.errors import UserError
+from tests.helpers.examples import examples
 
 DIRECTIONS = ["unit", "std", "sign", "own"]
 
@@ -24,7 +25,7 @@ def excess(forge, rows, benign):
     return float(apart.sum(dim=1).max() / among.sum(dim=1).max()) - 1
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(
     cls=st.sampled_from([MinMax, MinSum]),
     direction=st.sampled_from(DIRECTIONS),

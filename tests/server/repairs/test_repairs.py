@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 import transformers
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hauberk.experiments import run
@@ -26,6 +26,7 @@ from hauberk.tasks.errors import UserError
 from hauberk.tasks.seeds import generator
 from hauberk.tasks.text.any_tokenizer import AnyTokenizer
 from hauberk.tasks.text.models import Pretrained
+from tests.helpers.examples import examples
 
 QUICK = {"fine_mixing": {"keep": 0.3, "epochs": 1}, "e_pur": {}}
 
@@ -113,7 +114,7 @@ def test_mixing_with_all_is_the_model_and_with_nothing_the_reference_with_the_he
     assert not context.head.all()
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(st.floats(0, 1), st.integers(1, 200), st.integers(0, 2**32))
 def test_exactly_the_floor_of_the_share_is_kept(keep, n, seed):
     order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hauberk.strategies import CenteredClip
@@ -32,7 +32,6 @@ def test_a_hand_calculation():
     assert CenteredClip(threshold=1, n_iterations=2)(updates, state=first.state).update.tolist() == [3.4375]
 
 
-@settings(max_examples=200, deadline=None)
 @given(
     st.integers(1, 15),
     st.integers(1, 40),

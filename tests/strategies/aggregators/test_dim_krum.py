@@ -3,10 +3,11 @@ import json
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hauberk.strategies import AggregationContext, DimKrum, MultiKrum
+from tests.helpers.examples import examples
 
 IDS = (11, 12, 13, 14, 15)
 
@@ -37,7 +38,6 @@ def test_a_hand_calculation():
     assert result.update.tolist() == pytest.approx([1.0, 0.5, 0.0, 0.0])
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.integers(0, 3), st.integers(0, 5), st.integers(1, 60), st.floats(1e-4, 1), st.integers(0, 2**32))
 def test_agrees_with_brute_force(f, extra, d, ratio, seed):
     n = 2 * f + 3 + extra
@@ -53,7 +53,7 @@ def test_agrees_with_brute_force(f, extra, d, ratio, seed):
     torch.testing.assert_close(result.update.double(), updates.double()[kept].mean(dim=0), rtol=2e-5, atol=0)
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(st.integers(0, 3), st.integers(0, 6), st.integers(1, 50), st.integers(0, 2**32))
 def test_all_dimensions_without_memory_and_noise_are_multi_krum(f, extra, d, seed):
     n = 2 * f + 3 + extra

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hauberk.strategies import AggregationContext
@@ -27,7 +27,6 @@ def test_a_hand_calculation():
         assert DnC(n_malicious=1, filter_factor=factor)(rows).update.tolist() == [0, 2, 0]
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.integers(0, 3), st.integers(1, 6), st.integers(1, 60), st.integers(1, 4), st.integers(0, 2**32))
 def test_agrees_with_a_singular_value_decomposition(f, extra, d, n_iterations, seed):
     n, n_sampled = 2 * f + extra, max(1, d // 2)

@@ -1,11 +1,12 @@
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hauberk.strategies import AggregationContext
 from hauberk.strategies.aggregators.flame import FLAME
 from hauberk.strategies.kernels.clusters import hdbscan, majority
+from tests.helpers.examples import examples
 from tests.helpers.linkage import first_majority, unit_distances
 
 
@@ -35,7 +36,6 @@ def test_a_hand_calculation():
     assert odd.update.tolist() == pytest.approx([(4 + 1 + 0.25) / 3, 0])
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.integers(1, 12), st.integers(2, 40), st.sampled_from([0.01, 1, 100]), st.integers(0, 2**32))
 def test_agrees_with_brute_force(n, d, scale, seed):
     rng = torch.Generator().manual_seed(seed)
@@ -47,7 +47,6 @@ def test_agrees_with_brute_force(n, d, scale, seed):
     torch.testing.assert_close(result.update.double(), expected, rtol=2e-5, atol=2e-6 * scale)
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.integers(1, 14), st.integers(1, 3), st.booleans(), st.integers(0, 2**32))
 def test_majority_is_the_first_group_of_more_than_half_also_where_distances_tie(n, d, ties, seed):
     rng = torch.Generator().manual_seed(seed)
@@ -60,7 +59,7 @@ def test_majority_is_the_first_group_of_more_than_half_also_where_distances_tie(
     assert torch.equal(majority(distances[order][:, order], order.tolist()), found[order])
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.integers(2, 14), st.booleans(), st.integers(0, 2**32))
 def test_groups_follow_the_client_ids_where_distances_tie(n, single, seed):
     rng = torch.Generator().manual_seed(seed)

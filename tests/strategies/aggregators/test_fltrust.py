@@ -1,6 +1,6 @@
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hauberk.strategies import AggregationContext, needs_of
@@ -27,7 +27,6 @@ def test_a_hand_calculation():
     assert result.update.tolist() == pytest.approx([2 * 0.625 + 1.2 * 0.375, 1.6 * 0.375])
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.integers(1, 9), st.integers(1, 60), st.integers(0, 2**32))
 def test_agrees_with_float64(n, d, seed):
     rng = torch.Generator().manual_seed(seed)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hauberk.strategies import AggregationContext
@@ -36,7 +36,6 @@ def test_a_hand_calculation():
     assert result.report == {"freq_fed/believed": 3}
 
 
-@settings(max_examples=200, deadline=None)
 @given(
     st.integers(1, 10),
     st.integers(2, 40),

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hauberk.strategies import (
@@ -65,7 +65,6 @@ def test_equal_rows_are_neighbours_at_distance_0():
     assert krum_scores(squared_distances(updates), 1).tolist() == [0, 0, 0, 80.0, 32.0]
 
 
-@settings(max_examples=200, deadline=None)
 @cases
 def test_krum_agrees_with_brute_force(f, extra, d, seed, kind):
     updates = random_rows(2 * f + 3 + extra, d, seed, kind)
@@ -78,7 +77,6 @@ def test_krum_agrees_with_brute_force(f, extra, d, seed, kind):
     assert torch.equal(result.update, updates[chosen])
 
 
-@settings(max_examples=200, deadline=None)
 @cases
 def test_multi_krum_agrees_with_brute_force(f, extra, d, seed, kind):
     n = 2 * f + 3 + extra
@@ -137,7 +135,6 @@ def brute_convention(updates, f, name, layout):
     return torch.tensor(scores, dtype=torch.float64)
 
 
-@settings(max_examples=200, deadline=None)
 @given(
     st.sampled_from(sorted(CONVENTIONS)),
     st.integers(0, 4),

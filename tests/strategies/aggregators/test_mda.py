@@ -3,11 +3,12 @@ from itertools import combinations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hauberk.strategies import MDA, NNM, AggregationContext, chain
 from hauberk.strategies.aggregators.mda import closest_subset
+from tests.helpers.examples import examples
 
 
 def brute(updates, n_kept):
@@ -31,7 +32,6 @@ def test_what_byzfl_returns_for_its_own_example():
     assert MDA(n_malicious=1)(updates).update.tolist() == [2.5, 3.5, 4.5]
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.integers(0, 4), st.integers(1, 3), st.integers(1, 6), st.booleans(), st.integers(0, 2**32))
 def test_agrees_with_all_subsets(f, extra, d, ties, seed):
     updates = torch.randn(2 * f + extra, d, generator=torch.Generator().manual_seed(seed))
@@ -43,7 +43,7 @@ def test_agrees_with_all_subsets(f, extra, d, ties, seed):
     torch.testing.assert_close(result.update.double(), mean, rtol=2e-5, atol=1e-6)
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(st.integers(1, 9), st.integers(0, 8), st.integers(0, 2**32))
 def test_any_number_can_be_kept(n_kept, extra, seed):
     rows = torch.randn(n_kept + extra, 2, generator=torch.Generator().manual_seed(seed)).double()

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hauberk.strategies import Meamed
@@ -31,7 +31,6 @@ def test_the_lower_median_is_another_centre():
     assert mean_of_closest(updates, 3, lower_median=True).tolist() == pytest.approx([8 / 3])
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.integers(0, 6), st.integers(1, 8), st.integers(1, 40), st.integers(0, 2**32))
 def test_agrees_with_brute_force(f, extra, d, seed):
     updates = torch.randn(2 * f + extra, d, generator=torch.Generator().manual_seed(seed))
@@ -39,7 +38,6 @@ def test_agrees_with_brute_force(f, extra, d, seed):
     np.testing.assert_allclose(found, brute(updates, len(updates) - f), rtol=2e-5, atol=1e-6)
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.integers(2, 16), st.floats(0, 1), st.integers(0, 2**32))
 def test_any_number_of_values_can_be_kept(n, share, seed):
     # One of an even number is left out: the two middle values are equally far by themselves.

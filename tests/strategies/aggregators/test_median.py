@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hauberk.strategies import Median
@@ -20,7 +20,6 @@ def test_an_odd_number_takes_the_middle_value():
     assert Median()(updates).weight is None
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.integers(1, 33), st.integers(1, 50), st.booleans(), st.integers(0, 2**32))
 def test_agrees_with_numpy(n, d, ties, seed):
     updates = torch.randn(n, d, generator=torch.Generator().manual_seed(seed))

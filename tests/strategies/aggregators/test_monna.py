@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hauberk.strategies import AggregationContext, MoNNA
@@ -50,7 +50,6 @@ def test_the_servers_own_update_is_the_pivot_where_there_is_one():
     assert named.update.tolist() == [1.0]
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.integers(0, 4), st.integers(1, 6), st.integers(2, 40), st.booleans(), st.integers(0, 2**32))
 def test_agrees_with_brute_force(f, extra, d, named, seed):
     updates = torch.randn(2 * f + extra, d, generator=torch.Generator().manual_seed(seed))

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hauberk.strategies import AggregationContext, Clip, FedAvg, NormClip, WeakDP, chain
@@ -24,7 +24,6 @@ def test_a_hand_calculation():
     assert NormClip(threshold=1)(updates).update.tolist() == pytest.approx([0, 2.6 / 3], abs=1e-6)
 
 
-@settings(max_examples=200, deadline=None)
 @given(
     st.integers(1, 15), st.integers(1, 40), st.one_of(st.none(), st.floats(0.01, 99)), st.integers(0, 2**32)
 )

@@ -1,11 +1,12 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from hauberk.strategies import AggregationContext, ResidualReweighting
 from hauberk.strategies.kernels.repeated_median import Medians, RepeatedMedian, ranks
+from tests.helpers.examples import examples
 
 
 def median(values, lower):
@@ -56,7 +57,6 @@ def test_without_any_residual_everyone_counts_alike():
     assert result.update.tolist() == pytest.approx([1.5, 5.0])
 
 
-@settings(max_examples=200, deadline=None)
 @given(
     st.integers(4, 14),  # lower medians of three put the line through two of them: no residual but rounding
     st.integers(1, 40),
@@ -117,7 +117,7 @@ def test_equal_values_are_ranked_by_client_id():
     assert torch.equal(shuffled.weight, straight.weight[order])
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(st.integers(2, 12), st.booleans(), st.integers(0, 2**32))
 def test_repeated_medians_agree_with_brute_force(n, lower, seed):
     rows = torch.randn(n, 30, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)

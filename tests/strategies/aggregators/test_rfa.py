@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hauberk.strategies import AGGREGATORS, RFA
@@ -56,7 +56,6 @@ def test_what_byzfl_returns_for_its_own_example():
     assert RFA()(updates).update.tolist() == pytest.approx([4, 5, 6])
 
 
-@settings(max_examples=200, deadline=None)
 @given(
     st.sampled_from(KINDS), st.integers(1, 15), st.integers(1, 40), st.integers(1, 8), st.integers(0, 2**32)
 )
@@ -67,7 +66,6 @@ def test_agrees_with_brute_force(kind, n, d, n_steps, seed):
     assert (found - expected).norm() <= 2e-6 * updates.double().norm(dim=1).median() + 2e-5 * expected.norm()
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.sampled_from(KINDS), st.integers(1, 15), st.integers(1, 40), st.integers(0, 2**32))
 def test_byzfl_agrees_with_brute_force(kind, n, d, seed):
     updates = rows(kind, n, d, seed)

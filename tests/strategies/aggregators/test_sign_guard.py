@@ -1,10 +1,11 @@
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hauberk.strategies.aggregators import sign_guard
 from hauberk.strategies.aggregators.sign_guard import SignGuard, most_alike, sign_shares
+from tests.helpers.examples import examples
 
 
 def test_a_hand_calculation():
@@ -35,7 +36,6 @@ def test_what_passes_is_clipped_to_the_median_norm():
     assert SignGuard(lower=0.6)(updates).update.tolist() == pytest.approx([2])
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.integers(1, 9), st.integers(1, 60), st.integers(0, 2**32))
 def test_the_parts_agree_with_float64(n, d, seed):
     rng = torch.Generator().manual_seed(seed)
@@ -63,7 +63,7 @@ def test_the_parts_agree_with_float64(n, d, seed):
     torch.testing.assert_close(result.update.double(), expected, rtol=2e-5, atol=1e-6)
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(st.integers(1, 8), st.integers(0, 2**32))
 def test_clusters_of_signs_follow_the_client_also_where_they_tie(n, seed):
     rng = torch.Generator().manual_seed(seed)

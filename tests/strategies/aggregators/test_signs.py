@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hauberk.strategies import RobustLearningRate, SignMajority
@@ -31,7 +31,6 @@ def test_a_majority_of_signs_by_hand():
     assert SignMajority()(UPDATES).update.tolist() == pytest.approx([1e-3, -1e-3, 1e-3])
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.integers(1, 15), st.integers(1, 40), st.integers(0, 15), st.integers(0, 2**32))
 def test_a_robust_learning_rate_agrees_with_brute_force(n, d, threshold, seed):
     updates, threshold = random_rows(n, d, seed), min(n, threshold)
@@ -42,7 +41,6 @@ def test_a_robust_learning_rate_agrees_with_brute_force(n, d, threshold, seed):
     np.testing.assert_allclose(found, expected, rtol=2e-5, atol=1e-6)
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.integers(1, 15), st.integers(1, 40), st.floats(1e-6, 10), st.integers(0, 2**32))
 def test_a_majority_of_signs_agrees_with_brute_force(n, d, step, seed):
     updates = random_rows(n, d, seed)

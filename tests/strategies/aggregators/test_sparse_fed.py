@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hauberk.strategies.aggregators.sparse_fed import SparseFed
@@ -35,7 +35,6 @@ def test_a_hand_calculation():
     assert one.state["error"].tolist() == [2, 0, 0]
 
 
-@settings(max_examples=200, deadline=None)
 @given(
     st.integers(1, 8),
     st.integers(1, 60),

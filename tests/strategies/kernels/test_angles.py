@@ -1,6 +1,6 @@
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hauberk.strategies.kernels.angles import cosine_distances, products
@@ -14,7 +14,6 @@ def exact(updates, origin=None):
     return torch.stack([(units - unit).square().sum(dim=1) / 2 for unit in units])
 
 
-@settings(max_examples=200, deadline=None)
 @given(
     st.integers(1, 8), st.integers(2, 200), st.sampled_from([0, 1e-4, 1e-2, 1, 100]), st.integers(0, 2**32)
 )

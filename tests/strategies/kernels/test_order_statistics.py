@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hauberk.strategies.kernels import order_statistics
@@ -27,7 +27,6 @@ many = given(
 )
 
 
-@settings(max_examples=200, deadline=None)
 @many
 def test_every_rank_agrees_with_a_sort(kind, n, dtype, seed):
     row = values(kind, n, dtype, seed)
@@ -44,7 +43,6 @@ def test_every_rank_agrees_with_a_sort(kind, n, dtype, seed):
         assert median_magnitude(row, positive=True) == pytest.approx(median, rel=1e-12, abs=1e-44)
 
 
-@settings(max_examples=200, deadline=None)
 @many
 def test_the_largest_agree_with_a_sort_and_ties_go_to_the_first(kind, n, dtype, seed):
     row = values(kind, n, dtype, seed)

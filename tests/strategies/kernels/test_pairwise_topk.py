@@ -1,10 +1,11 @@
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hauberk.strategies.kernels import pairwise_topk
 from hauberk.strategies.kernels.pairwise_topk import strongest_squares
+from tests.helpers.examples import examples
 
 
 def brute(updates, k):
@@ -51,14 +52,13 @@ def test_a_hand_calculation():
     assert strongest_squares(updates, 2).tolist() == [[0, 13, 26], [13, 0, 53], [26, 53, 0]]
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.sampled_from(KINDS), st.integers(1, 6), st.integers(1, 60), st.floats(0, 1), st.integers(0, 2**32))
 def test_few_parameters_agree_with_brute_force(kind, n, d, ratio, seed):
     updates, k = rows(kind, n, d, seed), max(1, int(ratio * d))
     torch.testing.assert_close(strongest_squares(updates, k), brute(updates, k), rtol=1e-6, atol=0)
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(
     st.sampled_from(KINDS),
     st.integers(2, 5),

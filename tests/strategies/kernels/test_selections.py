@@ -3,7 +3,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hauberk.strategies import AggregationContext, DimKrum, chain, layout_of, needs_of
@@ -76,7 +76,6 @@ def brute(updates, ratio, selection, cuts):
 
 
 @pytest.mark.parametrize("selection", SELECTIONS)
-@settings(max_examples=200, deadline=None)
 @given(
     st.sampled_from(("normal", "sparse", "twins", "offset")),
     st.integers(2, 6),

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hauberk.strategies import (
@@ -72,7 +72,6 @@ def test_a_bucket_holds_clients_and_not_rows():
     torch.testing.assert_close(shuffled, straight)
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.integers(1, 15), st.integers(1, 30), st.floats(0.01, 99), st.integers(0, 2**32))
 def test_clip_agrees_with_brute_force(n, d, threshold, seed):
     updates = random_rows(n, d, seed)
@@ -82,7 +81,6 @@ def test_clip_agrees_with_brute_force(n, d, threshold, seed):
     np.testing.assert_allclose(found, wide * np.minimum(1, threshold / norms), rtol=2e-5)
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.integers(0, 6), st.integers(1, 6), st.integers(1, 30), st.integers(0, 2**32))
 def test_arc_agrees_with_brute_force(f, extra, d, seed):
     n = 2 * f + extra
@@ -95,7 +93,6 @@ def test_arc_agrees_with_brute_force(f, extra, d, seed):
     np.testing.assert_allclose(ARC(n_malicious=f)(updates), wide, rtol=2e-5)
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.integers(1, 20), st.integers(1, 6), st.integers(1, 20), st.integers(0, 2**32))
 def test_bucketing_agrees_with_brute_force(n, size, round_, seed):
     updates = random_rows(n, 8, seed)
