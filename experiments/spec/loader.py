@@ -157,14 +157,19 @@ def load(path: str | Path, changes: Sequence[str] = ()) -> Spec:
     Raises:
         SpecError: the file is missing or is no TOML, or the spec has mistakes (all of them, one a line).
     """
+    tables = read_tables(path)
+    return parse(tables, changes, where=f"{path}: ")
+
+
+def read_tables(path: str | Path) -> dict[str, Any]:
+    """Returns the nested tables of a TOML file; raises SpecError where it is missing or no TOML."""
     path = Path(path)
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf8"))
+        return tomllib.loads(path.read_text(encoding="utf8"))
     except FileNotFoundError:
         raise SpecError(f"{path}: no such file") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError, PermissionError) as error:
         raise SpecError(f"{path}: not a TOML file: {error}") from None
-    return parse(tables, changes, where=f"{path}: ")
 
 
 def parse(tables: Mapping[str, Any], changes: Sequence[str] = (), *, where: str = "") -> Spec:

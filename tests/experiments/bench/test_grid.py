@@ -1,0 +1,106 @@
+"""A grid file becomes cells, or one clear line says why not."""
+
+from __future__ import annotations
+
+import pytest
+
+from hauberk.experiments.bench.grid import check_cells, label_of, read_grid
+from hauberk.experiments.spec.mistakes import SpecError
+
+BASE = """
+[task]
+dataset = { name = "tweet_sentiment" }
+model = { name = "text_cnn" }
+[federation]
+n_clients = 5
+n_malicious = 1
+rounds = 2
+[attack]
+poison = { name = "bad_word", target = 1 }
+[aggregator]
+name = "fedavg"
+n_malicious = 1
+"""
+GRID = BASE + '[grid]\n"aggregator.name" = ["fedavg", "krum"]\nseed = [0, 1]\n'
+
+
+def written(tmp_path, text, name="grid.toml"):
+    path = tmp_path / name
+    path.write_text(text)
+    return path
+
+
+def test_every_combination_is_a_cell_in_the_grids_order(tmp_path):
+    cells = read_grid(written(tmp_path, GRID)).cells()
+    assert [cell.values for cell in cells] == [
+        {"aggregator.name": rule, "seed": seed} for rule in ("fedavg", "krum") for seed in ("0", "1")
+    ]
+    specs = check_cells(cells)
+    assert [(spec.aggregator.name, spec.seed) for spec in specs] == [
+        ("fedavg", 0), ("fedavg", 1), ("krum", 0), ("krum", 1)
+    ]  # fmt: skip
+
+
+def test_a_grid_of_attacks_gets_a_cell_in_which_nobody_lies(tmp_path):
+    text = GRID + 'attack = [{ label = "one word", poison = { name = "bad_word", words = ["cf"] } }, "x"]\n'
+    text = text.replace(', "x"]', "]")
+    cells = read_grid(written(tmp_path, text)).cells()
+    assert len(cells) == 8
+    assert [cell.values["attack"] for cell in cells[:2]] == ["none", "one word"]
+    assert [spec.attack is None for spec in check_cells(cells)[:2]] == [True, False]
+
+
+def test_what_is_excluded_is_left_out(tmp_path):
+    text = GRID + '[[exclude]]\n"aggregator.name" = "krum"\nseed = 1\n'
+    assert len(read_grid(written(tmp_path, text)).cells()) == 3
+
+
+def test_a_grid_extends_another_file_key_by_key(tmp_path):
+    written(tmp_path, GRID, "base.toml")
+    text = 'extends = "base.toml"\n[federation]\nrounds = 3\n[grid]\nseed = [7]\n'
+    cells = read_grid(written(tmp_path, text)).cells()
+    assert [cell.values["seed"] for cell in cells] == ["7", "7"]
+    assert {(spec.federation.rounds, spec.federation.n_clients) for spec in check_cells(cells)} == {(3, 5)}
+
+
+def test_labels_say_what_a_value_is():
+    assert label_of({"label": "x", "name": "y"}) == "x"
+    assert label_of({"name": "y", "f": 1}) == "y"
+    assert label_of({"poison": {"name": "sos"}, "forge": {"name": "alie"}}) == "sos+alie"
+    assert label_of(["nnm", {"name": "arc"}]) == "nnm+arc"
+    assert label_of(0.5) == "0.5"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (BASE, r"\[grid\]: must list values for at least one key"),
+        (BASE + "[grid]\n", r"\[grid\]: must list values for at least one key"),
+        (BASE + "[grid]\nseed = []\n", "grid.seed: must be a list of at least one value, got"),
+        (BASE + "[grid]\nseed = [1, 1]\n", "grid.seed: '1' comes 2 times"),
+        (GRID + "[[exclude]]\nsed = 1\n", "exclude.sed: no key of the grid; did you mean 'seed'"),
+        (GRID + "[[exclude]]\nseed = 5\n", "exclude.seed: no value of the grid, got '5'"),
+        (GRID + "exclude = 3\n", "exclude"),
+        ('extends = "nowhere"\n', "extends: no file and no preset 'nowhere'"),
+        ('extends = "grid.toml"\n', "extends itself"),
+    ],
+)
+def test_an_impossible_grid_is_one_clear_line(tmp_path, text, message):
+    with pytest.raises(SpecError, match=message):
+        read_grid(written(tmp_path, text)).cells()
+
+
+def test_cells_mistakes_come_all_at_once_each_with_its_first_cell(tmp_path):
+    text = BASE + '[grid]\n"federation.rounds" = [1, 0]\n"aggregator.nme" = ["krum"]\n'
+    with pytest.raises(SpecError, match=r"rounds.*\(cell federation.rounds=0") as error:
+        check_cells(read_grid(written(tmp_path, text)).cells())
+    assert str(error.value).count("aggregator") >= 1
+
+
+def test_two_cells_that_are_the_same_are_refused(tmp_path):
+    text = (
+        BASE
+        + '[grid]\nattack = [{ label = "a", poison = { name = "sos" } }, { label = "b", poison = { name = "sos" } }]\n'
+    )
+    with pytest.raises(SpecError, match="two cells are the same, attack=a and attack=b"):
+        read_grid(written(tmp_path, text)).cells()
