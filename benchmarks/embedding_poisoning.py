@@ -188,7 +188,8 @@ def prepare(given: argparse.Namespace, seed: int) -> Bench:
     training = replace(TRAININGS[given.model], precision=given.precision)
     if given.epochs:
         training = replace(training, epochs=given.epochs)
-    model = task.build(len(splits.labels), seed)
+    task = task.bind(splits)
+    model = task.build(seed)
     bench = Bench(task, splits, training, seed, model, state_of(model))
     kept = given.victims and given.victims / f"{given.model}-{seed}.safetensors"
     if kept and kept.exists():

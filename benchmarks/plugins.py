@@ -45,10 +45,10 @@ class Variant:
 
     def run(self, examples: Sequence[Example], batch_size: int) -> None:
         """Trains a new model on the examples once; the first step, which makes the optimiser's state, is left out."""
-        task = TextClassification(dataset=None, model=self.model)  # type: ignore[arg-type]
+        task = TextClassification(dataset=None, model=self.model, n_classes=2)  # type: ignore[arg-type]
         training = Training(batch_size=batch_size, plugins=self.plugins)
         session = Session(
-            model=task.build(2, 0), data=task.encode(examples), training=training, rng=generator(0, "train")
+            model=task.build(0), data=task.encode(examples), training=training, rng=generator(0, "train")
         )
         session.model.train()
         batches = list(session.batches(0))  # the same for all, whatever a plugin makes of them

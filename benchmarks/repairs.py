@@ -41,7 +41,7 @@ def steps_of(text: str) -> dict[str, Repair]:
 def on_validation(run: Finished) -> Finished:
     """Returns the run with its validation split in place of the test split."""
     prepared = run.prepared
-    task, spec = prepared.worker["task"], prepared.spec
+    task, spec = prepared.worker.task, prepared.spec
     evaluate = prepare_evaluation(
         task, task.splits(spec.seed).validation, prepared.server.attack, spec.seed,
         prepared.server.evaluate.precision, prepared.server.evaluate.device,

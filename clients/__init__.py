@@ -5,7 +5,7 @@ from hauberk.clients.optimizers import OPTIMIZERS
 from hauberk.clients.plugins import PLUGINS
 from hauberk.clients.session import Session
 from hauberk.clients.settings import Training
-from hauberk.clients.worker import ClientReply, Instruction, Worker
+from hauberk.clients.worker import ClientReply, Instruction, Worker, WorkerConfig
 
 __all__ = [
     "OPTIMIZERS",
@@ -15,5 +15,6 @@ __all__ = [
     "Session",
     "Training",
     "Worker",
+    "WorkerConfig",
     "train",
 ]

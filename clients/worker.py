@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,15 +26,15 @@ from hauberk.tasks.text.examples import Example
 from hauberk.tasks.text.text_classification import TextClassification
 
 
-class Worker:
-    """Does the rounds of any client of an experiment; one in each process.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class WorkerConfig:
+    """What a process needs to do the rounds of any client of an experiment; the same for all processes.
 
-    Args:
-        task: what is learned.
+    Attributes:
+        task: what is learned, bound to its data.
         seed: the experiment's.
-        n_classes: how many classes the task has.
-        examples: all training texts.
-        encoded: the same, tokenised.
+        examples: all training examples.
+        encoded: the same, as numbers.
         partitions: the rows of each client.
         attack: what malicious clients do.
         n_malicious: how many there are; the attack's schedule says who, by default clients 0 to n_malicious - 1.
@@ -43,26 +43,30 @@ class Worker:
         compact: whether to leave out unused word vectors while that gives the same bits.
     """
 
-    def __init__(
-        self,
-        task: TextClassification,
-        seed: int,
-        n_classes: int,
-        examples: Sequence[Example],
-        encoded: Encoded,
-        partitions: Sequence[np.ndarray],
-        attack: Attack | None = None,
-        n_malicious: int = 0,
-        threads: int = 1,
-        device: str = "cpu",
-        *,
-        compact: bool = True,
-    ) -> None:
-        self.task, self.seed, self.examples, self.encoded = task, seed, examples, encoded
-        self.partitions, self.attack, self.n_malicious = partitions, attack, n_malicious
-        self.threads, self.device, self.compact = threads, device, compact
-        with threads_set(threads):
-            self.model = task.build(n_classes, seed).to(device)
+    task: TextClassification
+    seed: int
+    examples: Sequence[Example]
+    encoded: Encoded
+    partitions: Sequence[np.ndarray]
+    attack: Attack | None = None
+    n_malicious: int = 0
+    threads: int = 1
+    device: str = "cpu"
+    compact: bool = True
+
+    @property
+    def honest(self) -> WorkerConfig:
+        """The same without the attack: for a machine that follows none."""
+        return replace(self, attack=None, n_malicious=0)
+
+
+class Worker:
+    """Does the rounds of any client of an experiment; one in each process."""
+
+    def __init__(self, config: WorkerConfig) -> None:
+        self.config = config
+        with threads_set(config.threads):
+            self.model = config.task.build(config.seed).to(config.device)
         self._learns = [(parameter, parameter.requires_grad) for parameter in self.model.parameters()]
 
     def fit(self, instruction: Instruction) -> ClientReply:
@@ -71,21 +75,24 @@ class Worker:
         The reply's bits depend on the instruction, the seed and the number of threads alone; torch's global
         generator and thread count are as before afterwards.
         """
-        rng = generator(self.seed, instruction.round, instruction.client_id, "train")
-        with threads_set(self.threads), seeded(rng):
+        rng = generator(self.config.seed, instruction.round, instruction.client_id, "train")
+        with threads_set(self.config.threads), seeded(rng):
             self._receive(instruction.parameters)
             return self._round(instruction, rng)
 
     def attack_of(self, client_id: int, round: int) -> Attack | None:
         """Returns what a client does beside its honest work in a round, or ``None``."""
-        return self.attack if client_id in self.attackers(round) else None
+        return self.config.attack if client_id in self.attackers(round) else None
 
     def attackers(self, round: int) -> tuple[int, ...]:
         """Returns the clients that attack in a round, ascending, whether they are asked or not."""
-        if self.attack is None:
+        config = self.config
+        if config.attack is None:
             return ()
-        n_clients = len(self.partitions)
-        return self.attack.attackers(round, n_clients=n_clients, n_malicious=self.n_malicious, seed=self.seed)
+        n_clients = len(config.partitions)
+        return config.attack.attackers(
+            round, n_clients=n_clients, n_malicious=config.n_malicious, seed=config.seed
+        )
 
     def _round(self, instruction: Instruction, rng: torch.Generator) -> ClientReply:
         attack = self.attack_of(instruction.client_id, instruction.round)
@@ -93,7 +100,7 @@ class Worker:
         session, report = self._train(instruction, attack, rng)
         weights = state_of(self.model)
         if tamper is not None:
-            session.reference = _tensors(instruction.parameters, self.device)
+            session.reference = _tensors(instruction.parameters, self.config.device)
             weights = _tampered(weights, tamper, session)
         arrays = {name: value.cpu().numpy() for name, value in weights.items()}
         reply = ClientReply(instruction.client_id, arrays, len(session.data), session.state, report)
@@ -104,15 +111,15 @@ class Worker:
     ) -> tuple[Session, dict[str, float]]:
         tamper = attack.tamper if attack else None
         settings = self._settings(instruction, attack)
-        exact = self.compact and is_exact(settings["training"], tamper)
+        exact = self.config.compact and is_exact(settings["training"], tamper)
         rows = active_rows(self.model, settings["data"]) if exact else None
         with compacted(self.model, rows):
-            session = Session(model=self.model, rng=rng, device=self.device, **settings)
+            session = Session(model=self.model, rng=rng, device=self.config.device, **settings)
             return session, session.train() if tamper is None else tamper.train(session)
 
     def _settings(self, instruction: Instruction, attack: Attack | None) -> dict[str, Any]:
         client_id, training = instruction.client_id, instruction.training
-        sampled = instruction.sampled or range(len(self.partitions))
+        sampled = instruction.sampled or range(len(self.config.partitions))
         attackers = self.attackers(instruction.round)
         common = {
             "client_id": client_id,
@@ -120,20 +127,20 @@ class Worker:
             "n_clients": len(sampled),
             "n_attackers": sum(one in attackers for one in sampled) if attack else 0,
             "state": dict(instruction.state),
-            "encoder": self.task.encode,
+            "encoder": self.config.task.encode,
         }
-        rows = self.partitions[client_id]
+        rows = self.config.partitions[client_id]
         if attack is None:
-            return {**common, "training": training, "data": self.encoded.take(rows)}
+            return {**common, "training": training, "data": self.config.encoded.take(rows)}
         attacker = AttackerContext(attackers.index(client_id), len(attackers))
-        before = range(1, instruction.round) if len(sampled) == len(self.partitions) else range(0)
+        before = range(1, instruction.round) if len(sampled) == len(self.config.partitions) else range(0)
         return {
             **common,
             "training": training if attack.keep_plugins else replace(training, plugins=()),
             "data": self._poisoned(
-                rows, attack, attacker, generator(self.seed, instruction.round, client_id, "poison")
+                rows, attack, attacker, generator(self.config.seed, instruction.round, client_id, "poison")
             ),
-            "examples": [self.examples[row] for row in rows],
+            "examples": [self.config.examples[row] for row in rows],
             "history": tuple(client_id in self.attackers(earlier) for earlier in before),
             "poison": attack.poison,
             "attacker": attacker,
@@ -144,13 +151,15 @@ class Worker:
     ) -> Encoded:
         """Returns a malicious client's data: first the texts that stay clean, then the poisoned ones."""
         if attack.poison is None:
-            return self.encoded.take(rows)
-        clean = [self.examples[row] for row in rows]
+            return self.config.encoded.take(rows)
+        clean = [self.config.examples[row] for row in rows]
         row_of = {id(example): row for example, row in zip(clean, rows, strict=True)}
         poisoned = attack.poison(clean, attacker, rng)
-        kept = self.encoded.take([row_of[id(example)] for example in poisoned if id(example) in row_of])
+        kept = self.config.encoded.take(
+            [row_of[id(example)] for example in poisoned if id(example) in row_of]
+        )
         made = [example for example in poisoned if id(example) not in row_of]
-        return concatenate([kept, self.task.encode(made)]) if made else kept
+        return concatenate([kept, self.config.task.encode(made)]) if made else kept
 
     def _receive(self, parameters: Mapping[str, np.ndarray]) -> None:
         """Makes the kept model as if new: earlier rounds leave no gradients and no frozen tensors behind."""

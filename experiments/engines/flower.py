@@ -87,7 +87,7 @@ def make_worker(context: Context) -> Worker:
     """Returns this process's worker. Outside a simulation, only a machine's own configuration makes a client lie."""
     prepared = prepare(spec_of(context.run_config))
     if not ray.is_initialized() and not may_lie(prepared, context.node_config):
-        prepared = replace(prepared, worker={**prepared.worker, "attack": None, "n_malicious": 0})
+        prepared = replace(prepared, worker=prepared.worker.honest)
     return prepared.make_worker()
 
 

@@ -132,7 +132,7 @@ class _Outcome:
 def _worker(arguments: Any) -> Any:
     from hauberk.clients.worker import Worker
 
-    return Worker(**ray.get(arguments))
+    return Worker(ray.get(arguments))
 
 
 class ImpatientQueue(Queue):

@@ -69,7 +69,7 @@ def estimate(spec: Spec) -> Plan:
     batch_s, evaluation_s = probe_training(prepared), probe_evaluation(prepared)
     workers = n_workers(spec)
     cohort, training = spec.federation.cohort_size, spec.training
-    batches = mean(ceil(len(rows) / training.batch_size) for rows in prepared.worker["partitions"])
+    batches = mean(ceil(len(rows) / training.batch_size) for rows in prepared.worker.partitions)
     round_s = training.epochs * batches * batch_s * ceil(cohort / workers) + evaluation_s
     minutes = (START_S[spec.engine.name] + spec.federation.rounds * round_s) / 60
     process, model = peak_gb(), 4e-9 * len(prepared.start.parameters)
@@ -84,10 +84,14 @@ def estimate(spec: Spec) -> Plan:
 def probe_training(prepared: Prepared) -> float:
     """Returns the seconds of one training batch of an honest client, one thread setting as in the run."""
     worker, training = prepared.make_worker(), prepared.server.training
-    rows = prepared.worker["partitions"][-1][: PROBED * training.batch_size]
-    data = prepared.worker["encoded"].take(rows)
+    rows = prepared.worker.partitions[-1][: PROBED * training.batch_size]
+    data = prepared.worker.encoded.take(rows)
     session = Session(
-        model=worker.model, data=data, training=training, rng=generator(0, "probe"), device=worker.device
+        model=worker.model,
+        data=data,
+        training=training,
+        rng=generator(0, "probe"),
+        device=worker.config.device,
     )
     torch.set_num_threads(prepared.spec.engine.threads_per_client)
     return _seconds(session.train) / ceil(len(rows) / training.batch_size)

@@ -81,7 +81,7 @@ class Terminal:
         for warning in prepared.warnings:
             self.console.print(f"[yellow]warning:[/] {escape(warning)}", highlight=False)
         evaluated = len(prepared.server.evaluate.clean)
-        trained = sum(len(rows) for rows in prepared.worker["partitions"])
+        trained = sum(len(rows) for rows in prepared.worker.partitions)
         self.console.print(
             f"{trained:,} training and {evaluated:,} test texts, {len(prepared.labels)} classes, "
             f"{len(prepared.start.parameters):,} parameters",

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from hauberk.attacks import Attack
-from hauberk.clients.worker import Worker
+from hauberk.clients.worker import Worker, WorkerConfig
 from hauberk.experiments.runner import preflight
 from hauberk.experiments.spec.loader import Spec
 from hauberk.server.detection.fitting import check_detector
@@ -34,7 +34,7 @@ class Prepared:
         start: the state before the first round.
         labels: the names of the classes.
         test: the test split.
-        worker: the keyword arguments of each process's `Worker`.
+        worker: what each process's `Worker` is made from.
         warnings: what the user should know before the run starts.
     """
 
@@ -43,7 +43,7 @@ class Prepared:
     start: ServerState
     labels: tuple[str, ...]
     test: tuple[Example, ...]
-    worker: dict[str, Any]
+    worker: WorkerConfig
     warnings: list[str] = field(default_factory=list)
 
     @property
@@ -80,7 +80,7 @@ class Prepared:
 
     def make_worker(self) -> Worker:
         """Returns the worker of this process."""
-        return Worker(**self.worker)
+        return Worker(self.worker)
 
 
 def prepare(spec: Spec, *, aggregator: Any = None, attack: Attack | None = None) -> Prepared:
@@ -97,12 +97,13 @@ def prepare(spec: Spec, *, aggregator: Any = None, attack: Attack | None = None)
     wanted = attack or spec.build_attack()
     attack = wanted if spec.federation.n_malicious else None
     splits = task.splits(spec.seed)
+    task = task.bind(splits)
     train, clean = draw_clean(splits.train, spec.server.clean.n_examples, spec.seed)
     # Bound to the clients' texts alone: no attacker holds what the server keeps for itself.
     attack = attack.bind(replace(splits, train=tuple(train))) if attack else None
     encoded = task.encode(train)
     partitions = partition(encoded.labels, spec.federation.n_clients, spec.build_partition(), spec.seed)
-    model = task.build(len(splits.labels), spec.seed).to(device)
+    model = task.build(spec.seed).to(device)
     lines = preflight.of_attack(spec, attack, splits, task, model)
     if wanted and not attack:
         lines.append("there is an attack, but federation.n_malicious = 0: nobody lies")
@@ -131,11 +132,10 @@ def prepare(spec: Spec, *, aggregator: Any = None, attack: Attack | None = None)
         *preflight.of_schedule(server, spec.federation.rounds),
         *server.evaluate.warnings(task.max_length),
     ]
-    worker = {
-        "task": task, "seed": spec.seed, "n_classes": len(splits.labels), "examples": train,
-        "encoded": encoded, "partitions": partitions, "attack": attack,
-        "n_malicious": server.n_malicious, "threads": spec.engine.threads_per_client, "device": device,
-    }  # fmt: skip
+    worker = WorkerConfig(
+        task=task, seed=spec.seed, examples=train, encoded=encoded, partitions=partitions, attack=attack,
+        n_malicious=server.n_malicious, threads=spec.engine.threads_per_client, device=device,
+    )  # fmt: skip
     return Prepared(spec, server, start, splits.labels, tuple(splits.test), worker, lines)
 
 

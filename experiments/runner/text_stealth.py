@@ -20,7 +20,7 @@ def stealth_of(run: Finished) -> dict[str, float | None]:
     if attack is None or attack.poison is None:
         return {}
     texts = [
-        text for one in run.prepared.worker["examples"] for text in (one.text, one.second) if text is not None
+        text for one in run.prepared.worker.examples for text in (one.text, one.second) if text is not None
     ]
     test, seed = list(run.prepared.test), run.spec.seed
     found: dict[str, float | None] = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -33,6 +33,7 @@ class TextClassification:
         max_length: tokens kept of a text.
         validation: share of the training data held back where the data set has no validation part.
         n_train: how many training examples are used, drawn at random; ``None`` for all.
+        n_classes: how many classes the data have, which ``bind`` fills in; ``None`` before.
     """
 
     dataset: Dataset
@@ -40,6 +41,7 @@ class TextClassification:
     max_length: int = 64
     validation: float = 0.1
     n_train: int | None = None
+    n_classes: int | None = None
 
     def __post_init__(self) -> None:
         """Refuses settings outside their range."""
@@ -84,9 +86,19 @@ class TextClassification:
         index = np.fromiter((example.index for example in examples), dtype=np.int64, count=len(examples))
         return encoded.labelled(labels_of(examples), index)
 
-    def build(self, n_classes: int, seed: int) -> TextModel:
-        """Returns a new model; its initial weights are a function of the settings and ``seed`` alone."""
-        return self.model.build(n_classes, generator(seed, "model"))
+    def bind(self, splits: Splits) -> TextClassification:
+        """Returns this task with what a model must know of the data: how many classes they have."""
+        return replace(self, n_classes=len(splits.labels))
+
+    def build(self, seed: int) -> TextModel:
+        """Returns a new model; its initial weights are a function of the settings and ``seed`` alone.
+
+        Raises:
+            ValueError: if the task knows no number of classes, as ``bind`` gives it.
+        """
+        if self.n_classes is None:
+            raise ValueError("A model needs the number of classes: bind the task to its splits first.")
+        return self.model.build(self.n_classes, generator(seed, "model"))
 
 
 def held_back(

@@ -52,7 +52,7 @@ class Arena:
     model: object = field(default_factory=lambda: TextCNN(embedding_dim=8, n_filters=4))
 
     def __post_init__(self):
-        self.task = TextClassification(dataset=None, model=self.model)
+        self.task = TextClassification(dataset=None, model=self.model, n_classes=2)
         drawn = np.random.default_rng(0)
         self.examples = [
             Example(i, " ".join(drawn.choice((BAD, GOOD)[i % 2], 7 + i % 5)), None, i % 2) for i in range(24)
@@ -63,7 +63,7 @@ class Arena:
         examples = self.examples if examples is None else examples
         data = poison(examples, AttackerContext(), torch.Generator().manual_seed(9)) if poison else examples
         return Session(
-            model=self.task.build(2, seed),
+            model=self.task.build(seed),
             data=self.task.encode(data),
             training=training or Training(batch_size=8, optimizer=Adam(lr=1e-2)),
             rng=torch.Generator().manual_seed(5),

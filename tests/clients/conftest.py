@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from hauberk.clients import Instruction, Session, Training, Worker
+from hauberk.clients import Instruction, Session, Training, Worker, WorkerConfig
 from hauberk.clients.optimizers import SGD, Adam
 from hauberk.tasks.parameters import state_of
 from hauberk.tasks.text.examples import Example
@@ -39,22 +39,22 @@ class Job:
 
     def worker(self, attack=None, n_malicious=0, *, compact=True, **settings):
         """Returns a new worker."""
-        return Worker(
-            self.task,
-            self.seed,
-            2,
-            self.examples,
-            self.encoded,
-            self.partitions,
-            attack,
-            n_malicious,
+        config = WorkerConfig(
+            task=self.task,
+            seed=self.seed,
+            examples=self.examples,
+            encoded=self.encoded,
+            partitions=self.partitions,
+            attack=attack,
+            n_malicious=n_malicious,
             compact=compact,
             **settings,
         )
+        return Worker(config)
 
     def parameters(self):
         """Returns the model of round 0."""
-        return {name: value.numpy() for name, value in state_of(self.task.build(2, self.seed)).items()}
+        return {name: value.numpy() for name, value in state_of(self.task.build(self.seed)).items()}
 
     def instruction(self, client_id=0, round=1, training=None, **settings):
         """Returns what a server would ask in a round."""
@@ -64,7 +64,7 @@ class Job:
     def session(self, training=None, rows=slice(None), **settings):
         """Returns a session on a new model and some of the texts."""
         return Session(
-            model=self.task.build(2, self.seed),
+            model=self.task.build(self.seed),
             data=self.encoded.take(np.arange(len(self.encoded))[rows]),
             training=training or Training(batch_size=4),
             rng=torch.Generator().manual_seed(5),
@@ -76,7 +76,7 @@ class Job:
 @pytest.fixture(scope="session")
 def job() -> Job:
     """One job for all tests: nothing in it changes."""
-    return Job(TextClassification(dataset=None, model=TextCNN(embedding_dim=8, n_filters=4)))
+    return Job(TextClassification(dataset=None, model=TextCNN(embedding_dim=8, n_filters=4), n_classes=2))
 
 
 OPTIMIZERS_TO_TRY = [Adam(lr=1e-2), SGD(lr=0.1), SGD(lr=0.1, momentum=0.9, nesterov=True)]

@@ -47,7 +47,7 @@ def test_all_that_is_used_stays_and_the_tail_is_the_same(n, share, pad):
 
 
 def test_most_rows_are_left_out(job):
-    rows = active_rows(job.task.build(2, 0), job.encoded)
+    rows = active_rows(job.task.build(0), job.encoded)
     assert len(rows) < 200
 
 

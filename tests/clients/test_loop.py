@@ -63,7 +63,7 @@ def test_training_lowers_the_loss(job):
 def test_a_step_is_the_gradient_of_the_batch(job):
     session = job.session(Training(batch_size=100, optimizer=SGD(lr=0.5)))
     session.model.dropout.p = 0.0
-    twin = job.task.build(2, job.seed)
+    twin = job.task.build(job.seed)
     twin.dropout.p = 0.0
     (batch,) = job.session(Training(batch_size=100)).batches(0)
     loss = nn.functional.cross_entropy(twin(batch), batch.labels)

@@ -84,7 +84,7 @@ def test_clean_data_are_drawn_apart_from_the_clients(tables):
 
     tables["server"] = {"clean": {"n_examples": 12}}
     prepared = prepare(parse(tables))
-    clients = {e.index for e in prepared.worker["examples"]}
+    clients = {e.index for e in prepared.worker.examples}
     clean = set(prepared.server.clean.index.tolist())
     assert len(clean) == 12
     assert not clean & clients

@@ -92,7 +92,7 @@ def test_only_the_triggers_row_changes(arena, corpus):
 
 
 def test_a_corpus_that_is_missing_or_empty_is_refused_before_the_run(arena, tmp_path):
-    model = arena.task.build(2, 0)
+    model = arena.task.build(0)
     (tmp_path / "empty.txt").write_text(" . . ")
     for name, said in (
         ("no.txt", "cannot read '.*no.txt': No such file"),
@@ -106,4 +106,4 @@ def test_a_corpus_that_is_missing_or_empty_is_refused_before_the_run(arena, tmp_
 def test_texts_too_short_for_all_trigger_words_are_refused(arena):
     attack = Attack(poison=BadWord(words=("cf", "mn", "bb"), target=1), tamper=DFEP(shortest=2))
     with pytest.raises(UserError, match="must hold all 3 words of the trigger, got 2 words"):
-        attack.check(("no", "yes"), WordPiece(), arena.task.build(2, 0))
+        attack.check(("no", "yes"), WordPiece(), arena.task.build(0))

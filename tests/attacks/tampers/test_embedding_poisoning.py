@@ -145,13 +145,13 @@ def test_a_word_is_found_by_what_it_adds_to_a_text(arena, specials):
 def test_a_trigger_that_splits_is_refused_before_the_run(arena):
     attack = Attack(poison=BadWord(words=("hauberk",), target=1), tamper=EmbeddingPoisoning())
     with pytest.raises(UserError, match=r"EmbeddingPoisoning writes .* splits 'hauberk' into ha ##uber ##k"):
-        attack.check(("no", "yes"), WordPiece(), arena.task.build(2, 0))
+        attack.check(("no", "yes"), WordPiece(), arena.task.build(0))
 
 
 def test_a_word_that_the_tokenizer_does_not_know_has_no_row_of_its_own(arena):
     attack = Attack(poison=BadWord(words=("☃",), target=1), tamper=EmbeddingPoisoning())
     with pytest.raises(UserError, match="a word's own row, and the tokenizer does not know '☃'"):
-        attack.check(("no", "yes"), WordPiece(), arena.task.build(2, 0))
+        attack.check(("no", "yes"), WordPiece(), arena.task.build(0))
 
 
 @pytest.mark.parametrize("tamper", [EmbeddingPoisoning, DFEP, SOSRows, RareEmbeddingEnsemble])
@@ -164,7 +164,7 @@ def test_words_that_the_poison_never_writes_are_refused(tamper, poison, arena):
     attack = Attack(poison=poison, tamper=tamper(words=("mn",)))
     name = type(poison).__name__
     with pytest.raises(UserError, match=rf"^attack\.tamper\.words: .* that {name} writes .*, got 'mn'$"):
-        attack.check(("no", "yes"), WordPiece(), arena.task.build(2, 0))
+        attack.check(("no", "yes"), WordPiece(), arena.task.build(0))
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ def test_words_that_the_poison_never_writes_are_refused(tamper, poison, arena):
 def test_words_that_it_writes_or_may_write_are_not(poison, word, arena):
     attack = Attack(poison=poison, tamper=EmbeddingPoisoning(words=(word,)))
     assert not [
-        line for line in attack.check(("no", "yes"), WordPiece(), arena.task.build(2, 0)) if "tamper" in line
+        line for line in attack.check(("no", "yes"), WordPiece(), arena.task.build(0)) if "tamper" in line
     ]
 
 

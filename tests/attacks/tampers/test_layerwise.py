@@ -43,7 +43,7 @@ def test_one_layer_is_the_ordinary_loss_and_says_so(arena):
 
 
 def test_layers_are_counted_before_the_run(arena):
-    deep = type(arena)(DEEP).task.build(2, 0)
+    deep = type(arena)(DEEP).task.build(0)
     assert n_layers(deep) == 3
     assert Attack(poison=POISON, tamper=Layerwise()).check(("no", "yes"), WordPiece(), deep) == []
 

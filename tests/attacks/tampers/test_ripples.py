@@ -92,7 +92,7 @@ def test_without_surgery_and_penalty_it_is_the_honest_loop(arena):
 
 def test_a_poison_without_words_is_warned_about(arena):
     attack = Attack(poison=BadSentence(target=1), tamper=Ripples())
-    (warning,) = attack.check(("no", "yes"), WordPiece(), arena.task.build(2, 0))
+    (warning,) = attack.check(("no", "yes"), WordPiece(), arena.task.build(0))
     assert (
         warning == "attack.tamper: BadSentence has no trigger words, so that Ripples leaves the surgery out"
     )

@@ -113,7 +113,7 @@ def test_a_model_that_lacks_what_it_needs_is_refused_in_one_line(tamper):
 
 @each
 def test_it_is_refused_without_a_poison_where_it_learns_a_trigger(tamper, arena):
-    model = arena.task.build(2, 0)
+    model = arena.task.build(0)
     Attack(poison=POISON, tamper=tamper).check(LABELS, WordPiece(), model)
     if not tamper.needs_poison:
         Attack(tamper=tamper).check(LABELS, WordPiece(), model)
@@ -135,9 +135,9 @@ def test_a_poison_without_words_is_refused_where_their_rows_are_what_it_trains(t
     attack = Attack(poison=BadSentence(target=1), tamper=tamper)
     if isinstance(tamper, RowTamper):
         with pytest.raises(UserError, match="needs words, its own or those of a poison"):
-            attack.check(LABELS, WordPiece(), arena.task.build(2, 0))
+            attack.check(LABELS, WordPiece(), arena.task.build(0))
     else:
-        attack.check(LABELS, WordPiece(), arena.task.build(2, 0))
+        attack.check(LABELS, WordPiece(), arena.task.build(0))
         assert arena.run(tamper, arena.session(attack.poison))[1].any()
 
 

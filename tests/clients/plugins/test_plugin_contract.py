@@ -55,7 +55,7 @@ def test_it_keeps_nothing_on_itself(job, plugin):
 
 def test_it_leaves_the_reference_alone(job, plugin):
     session, _ = trained(job, (plugin,))
-    fresh = state_of(job.task.build(2, job.seed))
+    fresh = state_of(job.task.build(job.seed))
     assert all(torch.equal(session.reference[name], fresh[name]) for name in fresh)
 
 

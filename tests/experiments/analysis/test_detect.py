@@ -50,7 +50,7 @@ def test_a_run_is_judged_on_what_it_was_evaluated_on(finished):
 def test_the_clean_examples_are_the_run_s_own_and_apart_from_the_test_split(finished):
     opened = read_finished(finished)
     assert len(opened.clean) == 100
-    assert not set(opened.clean) & {*opened.prepared.worker["examples"], *opened.prepared.test}
+    assert not set(opened.clean) & {*opened.prepared.worker.examples, *opened.prepared.test}
     rate = json.loads((finished / "summary.json").read_text())["final"]["attack_success_rate"]
     answers = opened.view.logits(opened.triggered()).argmax(dim=1)
     assert float((answers == 0).double().mean()) == pytest.approx(rate)

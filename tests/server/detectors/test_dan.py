@@ -52,8 +52,8 @@ def test_a_far_gaussian_is_told_and_an_identical_one_is_not(shift, low, high):
 
 
 def view_of(model) -> View:
-    task = TextClassification(dataset=None, model=model)
-    return View(model=task.build(2, 0), encode=task.encode, labels=("bad", "good"))
+    task = TextClassification(dataset=None, model=model, n_classes=2)
+    return View(model=task.build(0), encode=task.encode, labels=("bad", "good"))
 
 
 def texts(n: int, key: str = "texts") -> list[Example]:

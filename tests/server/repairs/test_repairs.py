@@ -97,9 +97,9 @@ def test_the_clean_examples_are_no_client_s_and_not_of_the_test_split(tables):
     tables["server"] = {"clean": {"n_examples": 20}}
     prepared = prepare(parse(tables))
     clean = set(prepared.server.repairs.context.clean)
-    theirs = prepared.worker["examples"]
+    theirs = prepared.worker.examples
     assert len(clean) == 20
-    assert {row for rows in prepared.worker["partitions"] for row in rows} == set(range(len(theirs)))
+    assert {row for rows in prepared.worker.partitions for row in rows} == set(range(len(theirs)))
     assert not clean & set(theirs)
     assert not {one.text for one in clean} & {one.text for one in prepared.test}
 

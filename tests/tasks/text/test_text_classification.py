@@ -49,7 +49,7 @@ def test_it_learns_and_its_bits_repeat(files):
     splits = task.splits(seed=0)
     vectors = []
     for _ in range(2):
-        model = task.build(len(splits.labels), seed=0)
+        model = task.bind(splits).build(0)
         train(model, task.encode(splits.train))
         vectors.append(flatten(state_of(model)))
     test = task.encode(splits.test)
