@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +18,36 @@ from rich.console import Console
 
 from hauberk.clients import app as clients
 from hauberk.clients.worker import Worker
+from hauberk.experiments.engines.base import Engine
 from hauberk.experiments.report.tables import show_summary
-from hauberk.experiments.runner.execute import Recorder
-from hauberk.experiments.runner.finalize import finalize
+from hauberk.experiments.runner.execute import run_on
 from hauberk.experiments.runner.progress import Terminal
 from hauberk.experiments.runner.run_dir import RunDir
 from hauberk.experiments.runner.setup import Prepared, prepare
 from hauberk.experiments.spec.flat import flat_spec, unflatten
 from hauberk.experiments.spec.loader import Spec, parse
 from hauberk.server import app as server
-from hauberk.server.run_rounds import run_rounds
+from hauberk.server.round import Dispatch
 from hauberk.tasks.errors import UserError
 
 PATIENCE_S = 10.0
+
+
+class FlowerEngine(Engine):
+    """The nodes of a Flower grid."""
+
+    name = "flower"
+
+    def __init__(self, grid: Grid, stop: threading.Event) -> None:
+        super().__init__(stop)
+        self._grid = grid
+
+    def dispatch(self, prepared: Prepared) -> Dispatch:  # noqa: D102
+        number = prepared.spec.federation.n_clients
+        dispatch = server.FlowerDispatch(
+            self._grid, number, self.stop, patience_s=PATIENCE_S, hint=hint(self._grid, number)
+        )
+        return dispatch.register_nodes(clients.layout_hash(prepared.server.model))
 
 
 def main(grid: Grid, context: Context) -> None:
@@ -38,23 +56,8 @@ def main(grid: Grid, context: Context) -> None:
     check_forge(spec, grid)
     folder = RunDir(folder_of(context.run_config, spec), spec.hash)
     with Terminal(Console()) as screen:
-        state = folder.look(spec, resume=True)
-        played = state.round if state else 0
-        screen.begin(spec, folder.path, played)
-        prepared = prepare(spec)
-        prepared.check()
-        screen.ready(prepared)
-        folder.begin(spec, played)
-        number = spec.federation.n_clients
-        dispatch = server.FlowerDispatch(
-            grid, number, threading.Event(), patience_s=PATIENCE_S, hint=hint(grid, number)
-        )
-        dispatch.register_nodes(clients.layout_hash(prepared.server.model))
-        start, recorder = state or prepared.start, Recorder(folder, screen)
-        last = run_rounds(
-            prepared.server, start, dispatch, spec.federation.rounds, spec.server.threads, recorder
-        )
-        show_summary(screen.console, finalize(prepared, last, folder, screen).summary, folder.path)
+        result = run_on(partial(FlowerEngine, grid), spec, folder, screen, resume=True)
+        show_summary(screen.console, result.summary, folder.path)
 
 
 def check_forge(spec: Spec, grid: Grid) -> None:

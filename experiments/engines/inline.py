@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Sequence
 
 from hauberk.clients.worker import ClientReply, Instruction
+from hauberk.experiments.engines.base import Engine
 from hauberk.experiments.runner.setup import Prepared
 from hauberk.server.app import Stopped
-from hauberk.server.run_rounds import Observer, run_rounds
-from hauberk.server.state import ServerState
+from hauberk.server.round import Dispatch
 
 
-def run_inline(
-    prepared: Prepared, state: ServerState, observer: Observer, stop: threading.Event
-) -> ServerState:
-    """Plays the rounds that are left; a client that raises is recorded, one that hangs is not noticed."""
-    worker = prepared.make_worker()
+class InlineEngine(Engine):
+    """Trains each client in this process; one that raises is recorded, one that hangs is not noticed."""
 
-    def dispatch(instructions: Sequence[Instruction]) -> Iterator[ClientReply]:
-        for instruction in instructions:
-            if stop.is_set():
-                raise Stopped
-            try:
-                yield worker.fit(instruction)
-            except Exception as error:  # whatever goes wrong on a client is the server's to record
-                reason = " ".join(f"{type(error).__name__}: {error}".split())
-                yield ClientReply(instruction.client_id, None, 0, {}, {}, error=reason)
+    name = "inline"
 
-    spec = prepared.spec
-    return run_rounds(prepared.server, state, dispatch, spec.federation.rounds, spec.server.threads, observer)
+    def dispatch(self, prepared: Prepared) -> Dispatch:  # noqa: D102
+        worker = prepared.make_worker()
+
+        def ask(instructions: Sequence[Instruction]) -> Iterator[ClientReply]:
+            for instruction in instructions:
+                if self.stop.is_set():
+                    raise Stopped
+                try:
+                    yield worker.fit(instruction)
+                except Exception as error:  # whatever goes wrong on a client is the server's to record
+                    reason = " ".join(f"{type(error).__name__}: {error}".split())
+                    yield ClientReply(instruction.client_id, None, 0, {}, {}, error=reason)
+
+        return ask

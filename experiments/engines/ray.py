@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import Queue
 from typing import Any
@@ -26,25 +26,63 @@ from flwr.serverapp import Grid
 from flwr.simulation import run_simulation
 
 from hauberk.clients.app import client_app, kept, layout_hash
+from hauberk.experiments.engines.base import Engine
 from hauberk.experiments.engines.watched_backend import Pool, Watch, WatchedBackend
 from hauberk.experiments.runner.setup import Prepared
 from hauberk.experiments.spec.loader import Spec
 from hauberk.server.app import FlowerDispatch, server_app
-from hauberk.server.run_rounds import Observer, run_rounds
-from hauberk.server.state import ServerState
-
-Engine = Callable[[Prepared, ServerState, Observer], ServerState]
+from hauberk.server.round import Dispatch
 
 
-@contextlib.contextmanager
-def ray_session(spec: Spec, stop: threading.Event) -> Iterator[Engine]:
-    """Starts Ray and the workers, yields the engine, and leaves no process behind."""
-    with ThreadPoolExecutor(1) as starter:
-        starting = starter.submit(_start, spec, stop)
+class RayEngine(Engine):
+    """Flower's simulation on workers of our own; it runs in a thread beside the run's, which asks through its grid."""
+
+    name = "ray"
+
+    def __init__(self, spec: Spec, stop: threading.Event) -> None:
+        super().__init__(stop)
+        self._starter = ThreadPoolExecutor(1)
+        # Starting takes seconds, beside the driver's reading of its data. This thread must live as long as Ray.
+        self._starting = self._starter.submit(_start, spec, stop)
+        self._grids: Queue[Grid | BaseException] = Queue()
+        self._over = threading.Event()
+        self._simulation: threading.Thread | None = None
+
+    def dispatch(self, prepared: Prepared) -> Dispatch:  # noqa: D102
+        pool = _ready(self._starting)
+        self._simulation = threading.Thread(target=self._simulate, args=(prepared, pool), name="simulation")
+        self._simulation.start()
+        grid = self._grids.get()
+        if isinstance(grid, BaseException):
+            raise grid
+        dispatch = FlowerDispatch(grid, prepared.spec.federation.n_clients, self.stop)
+        return dispatch.register_nodes(layout_hash(prepared.server.model))
+
+    def close(self) -> None:  # noqa: D102
+        self._over.set()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+        if self._simulation is not None:
+            self._simulation.join()
+        with contextlib.suppress(Exception):  # which `dispatch` has raised
+            self._starting.result().join()
+        self._starter.shutdown()
+
+    def _simulate(self, prepared: Prepared, pool: Pool) -> None:
+        spec_hash, arguments = prepared.spec.hash, ray.put(prepared.worker)
+        app = client_app(lambda _context: _worker(arguments), key_of=lambda _context: spec_hash)
+        pool.warm(lambda: kept(spec_hash, lambda: _worker(arguments)))
+
+        def main(grid: Grid, _context: Context) -> None:
+            self._grids.put(grid)
+            self._over.wait()
+
         try:
-            yield lambda prepared, state, observer: run_ray(prepared, state, observer, _ready(starting))
-        finally:
-            starting.result().join()
+            with _watched(pool):
+                run_simulation(server_app(main), app, num_supernodes=prepared.spec.federation.n_clients)
+        except BaseException as error:
+            self._grids.put(error)
 
 
 def _ready(starting: Future[Pool]) -> Pool:
@@ -57,7 +95,7 @@ def _ready(starting: Future[Pool]) -> Pool:
 
 
 def _start(spec: Spec, stop: threading.Event) -> Pool:
-    """Starts Ray and its workers, which takes seconds, beside the driver's reading of its data."""
+    """Starts Ray and its workers."""
     start_ray()
     return Pool(_watch(spec, stop))
 
@@ -91,42 +129,6 @@ def start_ray() -> None:
         ray._private.worker.print_to_stdstream = lambda *_args, **_kwargs: None
         logging.getLogger("ray").setLevel(logging.ERROR)
         ray.init(logging_level=logging.ERROR, log_to_driver=False, configure_logging=False, **local)
-
-
-def run_ray(prepared: Prepared, state: ServerState, observer: Observer, pool: Pool) -> ServerState:
-    """Plays the rounds that are left as a Flower simulation on the workers of ``pool``."""
-    spec, spec_hash, outcome = prepared.spec, prepared.spec.hash, _Outcome()
-    arguments = ray.put(prepared.worker)
-    app = client_app(lambda _context: _worker(arguments), key_of=lambda _context: spec_hash)
-    pool.warm(lambda: kept(spec_hash, lambda: _worker(arguments)))
-
-    def main(grid: Grid, _context: Context) -> None:
-        try:
-            dispatch = FlowerDispatch(grid, spec.federation.n_clients, pool.watch.stop)
-            dispatch.register_nodes(layout_hash(prepared.server.model))
-            outcome.state = run_rounds(
-                prepared.server, state, dispatch, spec.federation.rounds, spec.server.threads, observer
-            )
-        except BaseException as error:  # carried out of Flower's thread, which would print it as a traceback
-            outcome.error = error
-
-    with _watched(pool):
-        run_simulation(server_app(main), app, num_supernodes=spec.federation.n_clients)
-    return outcome.result()
-
-
-class _Outcome:
-    """What the server's thread came to."""
-
-    state: ServerState | None = None
-    error: BaseException | None = None
-
-    def result(self) -> ServerState:
-        if self.error is not None:
-            raise self.error
-        if self.state is None:
-            raise RuntimeError("the simulation ended before its server did")
-        return self.state
 
 
 def _worker(arguments: Any) -> Any:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,14 +13,16 @@ from typing import Any
 
 from hauberk.attacks import Attack
 from hauberk.clients.worker import ClientReply
+from hauberk.experiments.engines.base import Engine, engine_of
 from hauberk.experiments.runner.finalize import Result, finalize
 from hauberk.experiments.runner.progress import Quiet, Screen
 from hauberk.experiments.runner.run_dir import RunDir, line_of
-from hauberk.experiments.runner.setup import prepare
+from hauberk.experiments.runner.setup import Prepared, prepare
 from hauberk.experiments.runner.signals import interruptible, stoppable
 from hauberk.experiments.spec import loader
 from hauberk.experiments.spec.loader import Spec
 from hauberk.server.round import Record, RoundFailed
+from hauberk.server.run_rounds import run_rounds
 from hauberk.server.state import ServerState
 from hauberk.server.update_store import keep
 
@@ -50,28 +51,54 @@ def run(
         RoundFailed: a round had too few usable updates; the rounds before it are kept.
         Stopped: the run was interrupted; its last checkpoint is kept.
     """
-    spec, screen = _spec(spec), screen or Quiet()
+    spec = _spec(spec)
     spec_hash = _hash(spec, aggregator, attack)
     folder = RunDir(out or Path("runs") / f"{spec.name}-{spec_hash[:8]}", spec_hash)
+    return run_on(
+        partial(engine_of, spec), spec, folder, screen or Quiet(), aggregator=aggregator, attack=attack, resume=resume
+    )  # fmt: skip
+
+
+def run_on(
+    make_engine: Callable[[threading.Event], Engine],
+    spec: Spec,
+    folder: RunDir,
+    screen: Screen,
+    *,
+    aggregator: Any = None,
+    attack: Attack | None = None,
+    resume: bool = False,
+) -> Result:
+    """Runs ``spec`` as `run` does, on the engine that ``make_engine`` makes for an event that ends it."""
     if _finished(folder):
         return Result(folder.path, folder.summary or {})
     state = folder.look(spec, resume=resume)
-    played = state.round if state else 0
-    screen.begin(spec, folder.path, played)
-    with stoppable() as stop, _engine(spec, stop) as engine:
+    with stoppable() as stop, make_engine(stop) as engine:
+        screen.begin(spec, folder.path, state.round if state else 0, engine.name)
         prepared = prepare(spec, aggregator=aggregator, attack=attack)
-        prepared.check()
-        prepared = replace(prepared, server=replace(prepared.server, keep=partial(keep, folder.path)))
-        screen.ready(prepared)
-        folder.begin(spec, played)
-        recorder = Recorder(folder, screen)
-        try:
-            last = engine(prepared, state or prepared.start, recorder)
-        except RoundFailed as error:
-            folder.record({"round": recorder.round + 1, "failed": str(error), "refused": error.refused})
-            raise
-        with interruptible(stop):
-            return finalize(prepared, last, folder, screen)
+        return execute(prepared, engine, folder, screen, state)
+
+
+def execute(
+    prepared: Prepared, engine: Engine, folder: RunDir, screen: Screen, state: ServerState | None = None
+) -> Result:
+    """Plays the rounds after ``state`` (None: all of them) on ``engine``, and finishes the run."""
+    prepared.check()
+    prepared = replace(prepared, server=replace(prepared.server, keep=partial(keep, folder.path)))
+    screen.ready(prepared)
+    dispatch, start, spec = engine.dispatch(prepared), state or prepared.start, prepared.spec
+    folder.begin(spec, start.round)
+    recorder = Recorder(folder, screen)
+    try:
+        last = run_rounds(
+            prepared.server, start, dispatch, spec.federation.rounds, spec.server.threads, recorder
+        )
+    except RoundFailed as error:
+        folder.record({"round": recorder.round + 1, "failed": str(error), "refused": error.refused})
+        raise
+    engine.close()
+    with interruptible(engine.stop):
+        return finalize(prepared, last, folder, screen, engine.name)
 
 
 class Recorder:
@@ -115,17 +142,3 @@ def _hash(spec: Spec, aggregator: Any, attack: Attack | None) -> str:
     if aggregator is None and attack is None:
         return spec.hash
     return hashlib.sha256(f"{spec.hash} {aggregator!r} {attack!r}".encode()).hexdigest()
-
-
-@contextlib.contextmanager
-def _engine(spec: Spec, stop: threading.Event) -> Iterator[Any]:
-    """Yields the engine; Ray's workers start here, so that they import while the driver reads its data."""
-    if spec.engine.name == "inline":
-        from hauberk.experiments.engines.inline import run_inline
-
-        yield lambda prepared, state, observer: run_inline(prepared, state, observer, stop)
-        return
-    from hauberk.experiments.engines.ray import ray_session
-
-    with ray_session(spec, stop) as engine:
-        yield engine

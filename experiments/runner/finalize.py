@@ -29,9 +29,12 @@ class Result:
     summary: dict[str, Any]
 
 
-def finalize(prepared: Prepared, last: ServerState, folder: RunDir, screen: Screen) -> Result:
-    """Repairs the last model, looks at its inputs and writes the summary: from here on the run is finished."""
-    summary = summarise(prepared, last, folder)
+def finalize(prepared: Prepared, last: ServerState, folder: RunDir, screen: Screen, engine: str) -> Result:
+    """Repairs the last model, looks at its inputs and writes the summary: from here on the run is finished.
+
+    ``engine`` is the name of the one that ran.
+    """
+    summary = summarise(prepared, last, folder, engine)
     final = last
     if prepared.server.repairs.at_end:
         screen.finalizing(f"repairs: {', '.join(prepared.server.repairs.steps)}")
@@ -53,14 +56,14 @@ def finalize(prepared: Prepared, last: ServerState, folder: RunDir, screen: Scre
     return Result(folder.path, summary)
 
 
-def summarise(prepared: Prepared, last: ServerState, folder: RunDir) -> dict[str, Any]:
+def summarise(prepared: Prepared, last: ServerState, folder: RunDir, engine: str) -> dict[str, Any]:
     """Returns what ``summary.json`` holds."""
     spec, rounds = prepared.spec, folder.rounds()
     names = ("accuracy", "macro_f1", "attack_success_rate", "attack_success_floor")
     return {
         "name": spec.name,
         "spec_hash": folder.spec_hash,
-        "engine": spec.engine.name,
+        "engine": engine,
         "aggregator": spec.aggregator.name,
         "rounds": last.round,
         "model_sha256": model_sha256(last.parameters, prepared.server.layout),

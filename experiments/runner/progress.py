@@ -18,8 +18,8 @@ from hauberk.experiments.spec.loader import Spec
 class Screen(Protocol):
     """Who shows a run."""
 
-    def begin(self, spec: Spec, folder: Path, played: int) -> None:
-        """A run begins, or goes on after ``played`` rounds."""
+    def begin(self, spec: Spec, folder: Path, played: int, engine: str) -> None:
+        """A run begins on ``engine``, or goes on after ``played`` rounds."""
 
     def ready(self, prepared: Prepared) -> None:
         """Data and model are there."""
@@ -40,7 +40,7 @@ class Screen(Protocol):
 class Quiet:
     """Shows nothing."""
 
-    def begin(self, spec: Spec, folder: Path, played: int) -> None: ...  # noqa: D102
+    def begin(self, spec: Spec, folder: Path, played: int, engine: str) -> None: ...  # noqa: D102
     def ready(self, prepared: Prepared) -> None: ...  # noqa: D102
     def round_started(self, number: int, n_clients: int) -> None: ...  # noqa: D102
     def reply_received(self, reply: ClientReply) -> None: ...  # noqa: D102
@@ -66,14 +66,14 @@ class Terminal:
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
-    def begin(self, spec: Spec, folder: Path, played: int) -> None:  # noqa: D102
+    def begin(self, spec: Spec, folder: Path, played: int, engine: str) -> None:  # noqa: D102
         self._rounds = spec.federation.rounds
         liars = f", {spec.n_liars} malicious ({_attack(spec)})" if spec.n_liars else ", none malicious"
         again = f", going on after round {played}" if played else ""
         self.console.print(
             f"[bold]{escape(spec.name)}[/]: {spec.task.dataset['name']}, {spec.task.model['name']}, "
             f"{spec.federation.n_clients} clients{liars}, [bold]{spec.aggregator.name}[/], "
-            f"{spec.federation.rounds} rounds on {spec.engine.name}{again}",
+            f"{spec.federation.rounds} rounds on {engine}{again}",
             highlight=False,
         )
 

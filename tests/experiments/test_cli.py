@@ -32,7 +32,7 @@ def hauberk(capsys):
 
 
 @pytest.fixture
-def round_finished(hauberk, spec_file, tmp_path):
+def finished(hauberk, spec_file, tmp_path):
     """A finished run's folder."""
     assert hauberk("run", spec_file, "--out", tmp_path / "run", "--quiet") == (0, "", "")
     return tmp_path / "run"

@@ -1,0 +1,56 @@
+"""What an engine is: where the clients of a run train."""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from types import TracebackType
+from typing import ClassVar
+
+from hauberk.experiments.runner.setup import Prepared
+from hauberk.experiments.spec.loader import Spec
+from hauberk.server.round import Dispatch
+
+
+class Engine(ABC):
+    """Where the clients of a run train: a context manager that is entered before the data are read.
+
+    Attributes:
+        name: what ``summary.json`` calls it.
+        stop: ends the run when set: a dispatch then raises `hauberk.server.app.Stopped`.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(self, stop: threading.Event) -> None:
+        self.stop = stop
+
+    @abstractmethod
+    def dispatch(self, prepared: Prepared) -> Dispatch:
+        """Returns what asks the clients of ``prepared`` and yields their replies, once all is there that it needs.
+
+        Raises:
+            UserError: the clients of this run cannot train here.
+        """
+
+    def close(self) -> None:  # noqa: B027  (an engine may have started nothing)
+        """Begins to end what the engine has started; leaving the context waits for it. May be called again."""
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def engine_of(spec: Spec, stop: threading.Event) -> Engine:
+    """Returns the engine that ``spec`` names; only its own libraries are imported."""
+    if spec.engine.name == "inline":
+        from hauberk.experiments.engines.inline import InlineEngine
+
+        return InlineEngine(stop)
+    from hauberk.experiments.engines.ray import RayEngine
+
+    return RayEngine(spec, stop)
