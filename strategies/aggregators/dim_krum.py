@@ -16,6 +16,7 @@ from torch import Tensor
 from hauberk.strategies.base import Aggregation, AggregationContext, Rule, State, check_integer, check_range
 from hauberk.strategies.kernels.chunks import Updates, column_chunks, weighted_sum
 from hauberk.strategies.kernels.krum_scores import check_neighbours, equal_weights, krum_scores, score_report
+from hauberk.strategies.kernels.norms import median_of
 from hauberk.strategies.kernels.selections import SELECTIONS, dimension_distances
 from hauberk.strategies.layout import Layout
 from hauberk.strategies.requirements import check_layout_size, required_layout
@@ -27,9 +28,14 @@ class DimKrum(Rule):
 
     For each pair of clients d_pq is the sum of the k = max(1, floor(ratio * n_params)) largest squared
     differences, or what another ``selection`` makes of it; a client's score is the sum of d over its
-    n - f - 2 nearest. The memory of a client is M <- memory * M + (1 - memory) * score, and its first score
-    where it has none: from 0, a newcomer would be trusted most. With ratio=1, memory=0 and noise=0 this is
-    Multi-Krum with n_selected = floor(n / 2) + 1.
+    n - f - 2 nearest. The memory of a client is M <- memory * M + (1 - memory) * score / median, the median of
+    the round's scores, and its first score / median where it has none: from 0, a newcomer would be trusted most.
+    With ratio=1, memory=0 and noise=0 this is Multi-Krum with n_selected = floor(n / 2) + 1.
+
+    The median is ours. Updates shrink while a model learns, and scores with their squares: without it the memory of
+    clients who were asked long ago outweighs whatever one sends now. With 10 of 20 clients asked a round, updates
+    that shrink by a fifth and a liar from round 10 on, it was kept in 36 of its 48 rounds, and in none with it
+    (`tests/strategies/aggregators/test_dim_krum.py`).
 
     Args:
         n_malicious: f, the number of malicious clients to withstand; 2f + 2 < n_clients.
@@ -78,7 +84,7 @@ class DimKrum(Rule):
     ) -> Aggregation:
         """Aggregates ``updates`` of shape [n_clients, n_params].
 
-        ``state`` is {"memory": {client id: score}}; those who are absent stay in it.
+        ``state`` is {"memory": {client id: score in units of the rounds' medians}}; those who are absent stay in it.
 
         Raises:
             TooFewClientsError: if there are too few clients for ``n_malicious``.
@@ -88,7 +94,9 @@ class DimKrum(Rule):
         context = context or AggregationContext()
         distances = dimension_distances(updates, self.ratio, self.selection, self._layout(updates, context))
         scores = krum_scores(distances, self.n_malicious)
-        remembered, memories = remember(scores, context.ids(len(updates)), state, self.memory)
+        remembered, memories = remember(
+            relative_scores(scores), context.ids(len(updates)), state, self.memory
+        )
         weight = equal_weights(remembered, len(updates) // 2 + 1, context)
         update = weighted_sum(updates, weight)
         if self.noise:
@@ -103,6 +111,12 @@ class DimKrum(Rule):
         if self.selection == "pairwise" or context.layout is None:
             return None
         return check_layout_size(self, context.layout, updates)
+
+
+def relative_scores(scores: Tensor) -> Tensor:
+    """Returns ``scores`` [n_clients] over the median of those above 0, which clients with equal rows do not have."""
+    above = scores[(scores > 0) & scores.isfinite()]
+    return scores / (median_of(above) if len(above) else 1.0)
 
 
 def remember(

@@ -27,13 +27,20 @@ def memory(result):
     return result.state["memory"]
 
 
+def scores(result):
+    return {
+        key.rpartition("/")[2]: v for key, v in result.report.items() if key.startswith("dim_krum/score/")
+    }
+
+
 def test_a_hand_calculation():
     # With k = 1 of 4 the squared distances from 0: 1, 4, 9, 100; each score sums n - f - 2 = 2 of them.
     updates = torch.zeros(5, 4)
     updates[:, 0] = torch.tensor([0.0, 1.0, 2.0, 3.0, 10.0])
     updates[:, 1] = 0.5
     result = DimKrum(n_malicious=1, ratio=0.25, memory=0)(updates, context=AggregationContext(client_ids=IDS))
-    assert memory(result) == {"11": 5.0, "12": 2.0, "13": 2.0, "14": 5.0, "15": 113.0}
+    assert scores(result) == {"11": 5.0, "12": 2.0, "13": 2.0, "14": 5.0, "15": 113.0}
+    assert memory(result) == {"11": 1.0, "12": 0.4, "13": 0.4, "14": 1.0, "15": 22.6}
     assert result.weight.tolist() == pytest.approx([1 / 3, 1 / 3, 1 / 3, 0, 0])
     assert result.update.tolist() == pytest.approx([1.0, 0.5, 0.0, 0.0])
 
@@ -45,7 +52,7 @@ def test_agrees_with_brute_force(f, extra, d, ratio, seed):
     expected = brute_scores(updates, f, ratio)
     result = DimKrum(n_malicious=f, ratio=ratio)(updates)
     torch.testing.assert_close(
-        torch.tensor(list(memory(result).values()), dtype=torch.float64), expected, rtol=1e-6, atol=0
+        torch.tensor(list(scores(result).values()), dtype=torch.float64), expected, rtol=1e-6, atol=0
     )
     kept = result.weight > 0
     assert int(kept.sum()) == n // 2 + 1
@@ -69,9 +76,49 @@ def test_memory_is_an_average_that_starts_with_the_first_score():
     first = torch.tensor([[0.0], [1.0], [2.0], [3.0], [4.0]])
     context = AggregationContext(client_ids=IDS)
     one = rule(first, context=context)
-    two = rule(2 * first, context=context, state=one.state)
-    for client_id, score in memory(one).items():
-        assert memory(two)[client_id] == pytest.approx(0.75 * score + 0.25 * 4 * score)
+    two = rule(torch.tensor([[0.0], [1.0], [2.0], [3.0], [40.0]]), context=context, state=one.state)
+    # Scores 5 2 2 2 5, then 5 2 2 5 1406: the medians are 2 and 5.
+    assert memory(one) == {"11": 2.5, "12": 1, "13": 1, "14": 1, "15": 2.5}
+    expected = {"11": 2.125, "12": 0.85, "13": 0.85, "14": 1, "15": 0.75 * 2.5 + 0.25 * (37**2 + 38**2) / 5}
+    assert memory(two) == pytest.approx(expected)
+
+
+def test_memory_does_not_depend_on_how_large_the_updates_are():
+    rows = torch.randn(5, 20, generator=torch.Generator().manual_seed(0))
+    rule = DimKrum(n_malicious=1)
+    assert memory(rule(rows)) == memory(rule(rows / 1024))
+
+
+def test_equal_rows_have_no_unit_and_the_odd_one_is_remembered_all_the_same():
+    agreed = torch.tensor([[1.0]] * 4 + [[3.0]])
+    assert list(memory(DimKrum(n_malicious=1)(agreed)).values()) == [0, 0, 0, 0, 1]
+    assert set(memory(DimKrum(n_malicious=1)(agreed[:1].expand(5, 1))).values()) == {0}
+
+
+def rounds_kept(rule, seed, *, n_clients=20, n_asked=10, first=10, last=25, shrink=0.8):
+    """Whether the rule keeps client 0 in each round in which it lies: from ``first`` on, when it is asked."""
+    rng, state, kept = torch.Generator().manual_seed(seed), None, []
+    for number in range(1, last + 1):
+        ids = torch.randperm(n_clients, generator=rng)[:n_asked].sort().values.tolist()
+        rows = torch.randn(n_asked, 200, generator=rng)
+        lies = 0 in ids and number >= first
+        rows[0, :4] += 6.0 if lies else 0.0
+        result = rule(shrink**number * rows, context=AggregationContext(client_ids=tuple(ids)), state=state)
+        state, kept = result.state, kept + [bool(result.weight[0] > 0)] * lies
+    return kept
+
+
+def test_a_late_liar_among_shrinking_updates_is_kept_out_whoever_was_asked_when(monkeypatch):
+    rule = DimKrum(n_malicious=1, ratio=0.02)
+
+    def share_kept():
+        kept = [one for seed in range(5) for one in rounds_kept(rule, seed)]
+        return sum(kept) / len(kept)
+
+    assert share_kept() == 0
+    # What the memory was before its scores were divided by the round's median.
+    monkeypatch.setattr("hauberk.strategies.aggregators.dim_krum.relative_scores", lambda scores: scores)
+    assert share_kept() == 0.75
 
 
 def test_memory_follows_the_client_and_outlives_its_absence():
