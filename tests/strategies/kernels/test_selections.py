@@ -173,8 +173,8 @@ def test_one_call_ranks_every_client_under_all_selections():
     scores = selection_scores(updates, 1, ratio=0.05, layout=layout(150, 50))
     for selection in SELECTIONS:
         rule = DimKrum(n_malicious=1, ratio=0.05, selection=selection)
-        memory = rule(updates, context=AggregationContext(layout=layout(150, 50))).state["memory"]
-        assert list(memory.values()) == scores[selection].tolist()
+        report = rule(updates, context=AggregationContext(layout=layout(150, 50))).report
+        assert [report[f"dim_krum/score/{client}"] for client in range(8)] == scores[selection].tolist()
 
 
 def test_what_needs_a_layout_says_so():
