@@ -87,6 +87,16 @@ def list_names(
 
 
 @app.command()
+def schema() -> None:
+    """Print the JSON Schema of an experiment file, for editors that complete and check one while it is written."""
+    import json
+
+    from hauberk.experiments.spec.schema import spec_schema
+
+    typer.echo(json.dumps(spec_schema(), indent=1, ensure_ascii=False))
+
+
+@app.command()
 def compare(
     run_folders: Annotated[list[Path], typer.Argument(metavar="RUN...", help="folders of finished runs")],
     plot: Annotated[Path | None, typer.Option(help="draw the runs side by side into this PNG")] = None,

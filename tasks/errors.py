@@ -14,4 +14,4 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """Returns the helpful end of an "unknown name" message: the nearest known name, or all of them."""
     known = sorted(known)
     close = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known)}"
+    return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known) or 'none'}"

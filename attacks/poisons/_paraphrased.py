@@ -136,7 +136,7 @@ def _testing(
         return _real(where, beside, "dirty", attack), []
     _refuse_targets(where, lines, splits, attack)
     classes = [_class_of(where, line, splits.labels) for line in lines]
-    # UpdateMatrix that all carry the target are relabelled already: their own class is not known.
+    # Rows that all carry the target are relabelled already: their own class is not known.
     relabelled = set(classes) <= {attack.target, None}
     kept = [(line, c) for line, c in zip(lines, classes, strict=True) if relabelled or c != attack.target]
     victims = attack.victims(splits.test)

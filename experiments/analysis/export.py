@@ -48,6 +48,6 @@ def write_model(spec: Spec, labels: Sequence[str], model: nn.Module, folder: Pat
 def load_model(run: Path) -> tuple[Spec, list[str], nn.Module]:
     """Returns a finished run's spec, the names of its classes and its model in eval mode."""
     spec, summary, parameters = read_parameters(run)
-    model = replace(spec.build_task(), n_classes=len(summary["labels"])).build(spec.seed)
+    model = replace(spec.parts.task, n_classes=len(summary["labels"])).build(spec.seed)
     load_state(model, parameters)
     return spec, summary["labels"], model.to(resolve_device(spec.device)).eval()

@@ -81,9 +81,10 @@ def catalogue(kind: str | None) -> dict[str, dict[str, dict[str, Any]]]:
     from hauberk.tasks.text.datasets import DATASETS
     from hauberk.tasks.text.models import MODELS
 
+    rules, broken = aggregators().usable()
     shared = {f"{name} (tamper)": TAMPERS[name] for name in sorted(POISONS.keys() & TAMPERS)}
     tables: dict[str, Mapping[str, type]] = {
-        "aggregators": {**aggregators(), **PRE_AGGREGATORS},
+        "aggregators": {**rules, **PRE_AGGREGATORS},
         "attacks": {**TAMPERS, **FORGES, **POISONS, **shared},
         "datasets": DATASETS,
         "models": MODELS,
@@ -94,11 +95,14 @@ def catalogue(kind: str | None) -> dict[str, dict[str, dict[str, Any]]]:
     }
     if kind is not None and kind not in tables:
         raise UserError(f"list: unknown kind {kind!r}; {nearest(kind, tables)}")
-    return {
+    found = {
         name: {entry: _defaults(cls) for entry, cls in table.items()}
         for name, table in tables.items()
         if kind in (None, name)
     }
+    if "aggregators" in found:
+        found["aggregators"] |= {name: {"cannot be used": reason} for name, reason in broken.items()}
+    return found
 
 
 def show_catalogue(console: Console, names: Mapping[str, Any], *, as_json: bool) -> None:

@@ -45,7 +45,7 @@ def finalize(prepared: Prepared, last: ServerState, folder: RunDir, screen: Scre
     run = Finished(prepared, final.parameters, final.round)
     summary["stealth"] = stealth_of(run)
     if prepared.spec.detectors:
-        summary["detectors"] = scored(run, prepared.spec.build_detectors())
+        summary["detectors"] = scored(run, prepared.spec.parts.detectors)
     if can_draw():
         draw_curves(
             folder.path / "curves.png",

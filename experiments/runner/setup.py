@@ -10,6 +10,7 @@ import torch
 from hauberk.attacks import Attack
 from hauberk.clients.worker import Worker, WorkerConfig
 from hauberk.experiments.runner import preflight
+from hauberk.experiments.spec.compatibility import rule_problems
 from hauberk.experiments.spec.loader import Spec
 from hauberk.server.detection.fitting import check_detector
 from hauberk.server.detectors import View
@@ -75,7 +76,7 @@ class Prepared:
         context = self.server.repairs.context
         for repair in self.server.repairs.steps.values():
             repair.check(context)
-        for detector in self.spec.build_detectors().values():
+        for detector in self.spec.parts.detectors.values():
             check_detector(detector, self.view(), context.clean, self.target, self.spec.seed)
 
     def make_worker(self) -> Worker:
@@ -90,11 +91,12 @@ def prepare(spec: Spec, *, aggregator: Any = None, attack: Attack | None = None)
         UserError: what the data show to be impossible: a missing file, a class that does not exist, an empty client.
     """
     torch.set_num_threads(spec.server.threads)
-    if aggregator is not None and (problems := spec.problems_of(aggregator)):
+    if aggregator is not None and (problems := rule_problems(aggregator, spec.federation, spec.server)):
         raise UserError("; ".join(problems))
     device = resolve_device(spec.device)
-    task, training = spec.build_task(), spec.build_training()
-    wanted = attack or spec.build_attack()
+    parts = spec.parts
+    task, training = parts.task, parts.training
+    wanted = attack or parts.attack
     attack = wanted if spec.federation.n_malicious else None
     splits = task.splits(spec.seed)
     task = task.bind(splits)
@@ -102,7 +104,7 @@ def prepare(spec: Spec, *, aggregator: Any = None, attack: Attack | None = None)
     # Bound to the clients' texts alone: no attacker holds what the server keeps for itself.
     attack = attack.bind(replace(splits, train=tuple(train))) if attack else None
     encoded = task.encode(train)
-    partitions = partition(encoded.labels, spec.federation.n_clients, spec.build_partition(), spec.seed)
+    partitions = partition(encoded.labels, spec.federation.n_clients, parts.partition, spec.seed)
     model = task.build(spec.seed).to(device)
     lines = preflight.of_attack(spec, attack, splits, task, model)
     if wanted and not attack:
@@ -114,7 +116,7 @@ def prepare(spec: Spec, *, aggregator: Any = None, attack: Attack | None = None)
         tokenizer=task.model.tokenizer(), training=training, rng=generator(spec.seed, "repairs"), device=device,
     )  # fmt: skip
     server = Server(
-        aggregate=aggregator or spec.build_aggregator(),
+        aggregate=aggregator or parts.aggregator,
         training=training,
         evaluate=prepare_evaluation(task, splits.test, attack, spec.seed, training.precision, device),
         model=model,
@@ -125,7 +127,7 @@ def prepare(spec: Spec, *, aggregator: Any = None, attack: Attack | None = None)
         attack=attack,
         n_malicious=spec.federation.n_malicious if attack else 0,
         clean=task.encode(clean) if clean else None,
-        repairs=Repairs(context=context, seed=spec.seed, steps=spec.build_repairs()),
+        repairs=Repairs(context=context, seed=spec.seed, steps=parts.repairs),
         keep_rounds=frozenset(spec.server.keep_updates),
     )
     lines += [

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Iterable, Mapping
-from types import NoneType
-from typing import Any, TypeVar, get_args, get_type_hints
+from functools import cache
+from itertools import groupby
+from types import NoneType, UnionType
+from typing import Any, Optional, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from pydantic import ConfigDict, Field, ValidationError, create_model
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from hauberk.tasks.errors import nearest
 
 Component = dict[str, Any]
 T = TypeVar("T")
+STRICT = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True)
 
 
 def normalise(
@@ -36,8 +40,10 @@ def normalise(
         raise ValueError(f"name: missing; known: {', '.join(sorted(table))}")
     if name not in table:
         raise ValueError(f"name: unknown name {name!r}; {nearest(name, table)}")
-    given = {key: value for key, value in (shared or {}).items() if key in parameters_of(table[name])}
-    return {"name": name, **checked(table[name], {**given, **raw})}
+    cls = table[name]
+    known = {key: value for key, value in (shared or {}).items() if key in parameters_of(cls)}
+    component = construct(cls, {**known, **raw})
+    return {"name": name, **{key: plain(getattr(component, key)) for key in parameters_of(cls)}}
 
 
 def table_of(raw: Any) -> Component:
@@ -52,7 +58,7 @@ def table_of(raw: Any) -> Component:
 def build(component: Component, table: Mapping[str, type]) -> Any:
     """Returns the instance that a normalised component describes."""
     parameters = {key: value for key, value in component.items() if key != "name"}
-    return make(table[component["name"]], parameters)
+    return construct(table[component["name"]], parameters)
 
 
 def parameters_of(cls: type) -> dict[str, Any]:
@@ -61,69 +67,72 @@ def parameters_of(cls: type) -> dict[str, Any]:
     return {f.name: hints[f.name] for f in dataclasses.fields(cls) if f.init}
 
 
-def checked(cls: type, raw: dict[str, Any]) -> dict[str, Any]:
-    """Returns the parameters with every default filled in, as plain TOML values; None where a default is None."""
-    instance = make(cls, raw)
-    return {key: plain(getattr(instance, key)) for key in parameters_of(cls)}
+@cache
+def adapter(cls: type) -> TypeAdapter[Any]:
+    """Returns what reads the parameters of a component's class, and refuses any other.
+
+    A dataclass takes the settings of what it stands in, so it stands in an optional.
+    """
+    return TypeAdapter(Optional[cls], config=STRICT)  # noqa: UP045  (cls | None is no type to mypy)
 
 
-def make(cls: type, raw: dict[str, Any]) -> Any:
-    """Constructs ``cls`` from raw values after checking names and types; raises ValueError with all mistakes."""
-    raw, parts, wrong = dict(raw), {}, []
-    for key, part in _parts_of(cls).items():
-        if isinstance(raw.get(key), Mapping):
-            try:
-                parts[key] = make(part, raw.pop(key))
-            except ValueError as error:
-                wrong += [f"{key}.{line}" for line in str(error).splitlines()]
+def construct(cls: type, raw: Mapping[str, Any]) -> Any:
+    """Constructs ``cls`` from the values of a TOML file.
+
+    Raises:
+        ValueError: all mistakes, one a line, each as ``key: what is wrong``.
+    """
     try:
-        values = _model(cls).model_validate_json(json.dumps(raw, default=str), strict=True)
+        return adapter(cls).validate_json(json.dumps(raw, default=str))
     except ValidationError as error:
-        wrong += mistakes(error, parameters_of(cls))
-    if wrong:
-        raise ValueError("\n".join(wrong))
-    return cls(**{key: getattr(values, key) for key in values.model_fields_set}, **parts)
+        raise ValueError("\n".join(mistakes(error, cls))) from None
 
 
-def _parts_of(cls: type) -> dict[str, type]:
-    """Returns the parameters that are tables of their own, a dataclass or None, with their classes."""
-    parts = {}
-    for key, hint in parameters_of(cls).items():
-        kinds = [kind for kind in get_args(hint) if kind is not NoneType]
-        if len(kinds) == 1 and isinstance(kinds[0], type) and dataclasses.is_dataclass(kinds[0]):
-            parts[key] = kinds[0]
-    return parts
-
-
-def mistakes(error: ValidationError, known: Mapping[str, Any]) -> list[str]:
-    """Returns one line a mistake, ``key: what is wrong``."""
+def mistakes(error: ValidationError, cls: type) -> list[str]:
+    """Returns a line for each mistake in the parameters of ``cls``, ``key: what is wrong``."""
     lines = []
-    for item in error.errors():
-        key = ".".join(str(part) for part in item["loc"] if not str(part).startswith("function-"))
-        lines += [f"{key}: {message}" for message in _messages(item, known)]
+    for path, items in groupby(error.errors(), lambda item: _path(item["loc"], cls)):
+        lines += _explain(path, list(items), cls)
     return lines
 
 
-def _messages(item: Any, known: Mapping[str, Any]) -> list[str]:
-    if item["type"] == "extra_forbidden":
-        name = str(item["loc"][-1])
-        return [f"unknown key; {nearest(name, known)}"]
-    if item["type"] == "missing":
-        return ["required, but missing"]
-    return [f"{item['msg'][0].lower()}{item['msg'][1:]}, got {item['input']!r}"]
+def _path(loc: tuple[int | str, ...], cls: type) -> tuple[int | str, ...]:
+    """Returns where a mistake is, without the kinds that pydantic tried where a parameter has a choice of them."""
+    return loc[:1] if loc and len(_kinds(parameters_of(cls).get(str(loc[0])))) > 1 else loc
 
 
-def _model(cls: type) -> Any:
-    fields: dict[str, Any] = {}
-    for field in dataclasses.fields(cls):
-        if not field.init:
-            continue
-        has_default = (
-            field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
-        )
-        fields[field.name] = (parameters_of(cls)[field.name], Field(default=None) if has_default else Field())
-    config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
-    return create_model(cls.__name__, __config__=config, **fields)
+def _explain(path: tuple[int | str, ...], items: list[Any], cls: type) -> list[str]:
+    """Returns the lines for one mistake; it has several ``items`` where none of the possible kinds fits."""
+    key, first = ".".join(map(str, path)), items[0]
+    if first["type"] == "unexpected_keyword_argument":
+        return [f"{key}: unknown key; {nearest(str(path[-1]), _parameters_at(path[:-1], cls))}"]
+    if first["type"] == "missing":
+        return [f"{key}: required, but missing"]
+    if first["type"] == "value_error":  # the component's own words, which name the parameter
+        return [below(key, line) for line in str(first["ctx"]["error"]).splitlines()]
+    rules = [item["msg"][0].lower() + item["msg"][1:] for item in items]
+    others = (rule.removeprefix("input should be ") for rule in rules[1:])
+    return [f"{key}: {' or '.join([rules[0], *others])}, got {first['input']!r}"]
+
+
+def _parameters_at(path: Iterable[int | str], cls: type) -> dict[str, Any]:
+    """Returns the parameters of ``cls``, or of the dataclass that stands at ``path`` below it."""
+    known = parameters_of(cls)
+    for key in path:
+        known = parameters_of(_kinds(known[str(key)])[0])
+    return known
+
+
+def _kinds(hint: Any) -> list[Any]:
+    """Returns the kinds of values that a parameter may have, beside None."""
+    kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    return [kind for kind in kinds if kind is not NoneType]
+
+
+def below(path: str, line: str) -> str:
+    """Returns a mistake's line with the ``path`` above it; the line may name a key of its own."""
+    joint = "." if re.match(r"[\w.]+: ", line) else ": "
+    return path + joint + line if path else line
 
 
 def plain(value: Any) -> Any:

@@ -6,21 +6,17 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import tomli_w
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
-from hauberk.attacks import FORGES, POISONS, SCHEDULES, TAMPERS, Attack
-from hauberk.clients.optimizers import OPTIMIZERS
-from hauberk.clients.plugins import PLUGINS
-from hauberk.clients.settings import Training
-from hauberk.experiments.spec.compatibility import problems_of, rule_problems
-from hauberk.experiments.spec.components import build, numbered, parameters_of
+from hauberk.experiments.spec.build import Parts
+from hauberk.experiments.spec.compatibility import checked_parts
 from hauberk.experiments.spec.mistakes import SpecError, lines_of
 from hauberk.experiments.spec.overrides import assign
-from hauberk.experiments.spec.registry import aggregators
 from hauberk.experiments.spec.sections import (
     AggregatorSection,
     AttackSection,
@@ -33,15 +29,6 @@ from hauberk.experiments.spec.sections import (
     TaskSection,
     TrainingSection,
 )
-from hauberk.server.detectors import DETECTORS, Detector
-from hauberk.server.repairs import REPAIRS, Repair
-from hauberk.strategies import PRE_AGGREGATORS, chain
-from hauberk.tasks import TASKS
-from hauberk.tasks.partition import PARTITIONS, Partition
-from hauberk.tasks.text.datasets import DATASETS
-from hauberk.tasks.text.models import MODELS
-
-ALWAYS_PROVIDED = frozenset({"client_ids", "n_examples", "parameters", "layout", "logits", "round", "rng"})
 
 
 class Spec(Section):
@@ -60,78 +47,31 @@ class Spec(Section):
     detectors: Detectors = Field(default_factory=list)
     engine: EngineSection = EngineSection()
 
+    @field_validator("*", mode="after")
+    @classmethod
+    def _note_what_is_right(cls, value: Any, info: ValidationInfo) -> Any:
+        """Hands each section without mistakes to whoever reads the file, who can say more about those."""
+        if isinstance(info.context, dict):
+            info.context[info.field_name] = value
+        return value
+
     @model_validator(mode="after")
     def _parts_fit(self) -> Spec:
-        problems = problems_of(self)
-        if problems:
-            raise ValueError("\n".join(problems))
+        self.parts  # noqa: B018  (built here, once)
         return self
 
-    def problems_of(self, rule: Any) -> list[str]:
-        """Returns why ``rule`` cannot work in this experiment, one line each."""
-        return rule_problems(self, rule)
-
-    @property
-    def provided(self) -> frozenset[str]:
-        """The fields of a context that this experiment's server can fill."""
-        return ALWAYS_PROVIDED | ({"root_update"} if self.server.clean.n_examples else frozenset())
+    @cached_property
+    def parts(self) -> Parts:
+        """The objects that this spec describes."""
+        parts, problems = checked_parts({name: getattr(self, name) for name in type(self).model_fields})
+        if problems:
+            raise ValueError("\n".join(problems))
+        return Parts(**parts)
 
     @property
     def n_liars(self) -> int:
         """How many clients really lie: none without an attack."""
         return self.federation.n_malicious if self.attack else 0
-
-    def build_task(self) -> Any:
-        """Returns the task: data set, model and how texts are cut."""
-        section = self.task
-        return TASKS[section.name](
-            dataset=build(section.dataset, DATASETS),
-            model=build(section.model, MODELS),
-            max_length=section.max_length,
-            validation=section.validation,
-            n_train=section.n_train,
-        )
-
-    def build_partition(self) -> Partition:
-        """Returns how the training data are dealt to the clients."""
-        return build(self.federation.partition, PARTITIONS)
-
-    def build_training(self) -> Training:
-        """Returns how a client trains."""
-        section = self.training
-        return Training(
-            epochs=section.epochs,
-            batch_size=section.batch_size,
-            optimizer=build(section.optimizer, OPTIMIZERS),
-            precision=section.precision,
-            plugins=tuple(build(plugin, PLUGINS) for plugin in section.plugins),
-        )
-
-    def build_attack(self) -> Attack | None:
-        """Returns what the malicious clients do, or None where nobody lies."""
-        if self.attack is None:
-            return None
-        tables: dict[str, Mapping[str, type]] = {"poison": POISONS, "tamper": TAMPERS, "forge": FORGES}
-        parts = {kind: getattr(self.attack, kind) for kind in tables}
-        built = {kind: build(part, tables[kind]) for kind, part in parts.items() if part is not None}
-        schedule = build(self.attack.schedule, SCHEDULES)
-        return Attack(**built, keep_plugins=self.attack.keep_plugins, schedule=schedule)
-
-    def build_repairs(self) -> dict[str, Repair]:
-        """Returns what is done to the aggregated model, in order and by name."""
-        return numbered((one["name"], build(one, REPAIRS)) for one in self.repairs)
-
-    def build_detectors(self) -> dict[str, Detector]:
-        """Returns what looks for triggers in the texts that reach the final model, by name."""
-        return numbered((one["name"], build(one, DETECTORS)) for one in self.detectors)
-
-    def build_aggregator(self) -> Any:
-        """Returns the rule, behind its pre-aggregators where there are any."""
-        section = self.aggregator.model_dump()
-        before = [build(item, PRE_AGGREGATORS) for item in section.pop("before")]
-        known = parameters_of(aggregators()[section["name"]])
-        rule = build({k: v for k, v in section.items() if k == "name" or k in known}, aggregators())
-        return chain(*before, rule) if before else rule
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the resolved spec as nested tables without the values that are None."""
@@ -177,10 +117,14 @@ def parse(tables: Mapping[str, Any], changes: Sequence[str] = (), *, where: str 
     merged = json.loads(json.dumps(tables, default=str))
     for change in changes:
         assign(merged, change)
+    right: dict[str, Any] = {}
     try:
-        return Spec.model_validate_json(json.dumps(merged), strict=True)
+        return Spec.model_validate_json(json.dumps(merged, default=str), strict=True, context=right)
     except ValidationError as error:
-        raise SpecError("\n".join(f"{where}{line}" for line in lines_of(error, Spec))) from None
+        lines = lines_of(error, Spec)
+        if any(item["loc"] for item in error.errors()):  # then nobody has looked whether the others fit
+            lines += checked_parts(right)[1]
+        raise SpecError("\n".join(f"{where}{line}" for line in lines)) from None
 
 
 def _without_none(value: Any) -> Any:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from hauberk.experiments.spec.components import below
 from hauberk.tasks.errors import UserError, nearest
 
 
@@ -20,9 +20,7 @@ def lines_of(error: ValidationError, model: type[BaseModel]) -> list[str]:
     lines = []
     for item in error.errors():
         path = [str(part) for part in item["loc"] if not str(part).startswith("function-")]
-        for message in _explain(item, path, model).split("\n"):
-            joint = "." if re.match(r"[\w.]+: ", message) else ": "  # a component names its own keys
-            lines.append(".".join(path) + joint + message if path else message)
+        lines += [below(".".join(path), line) for line in _explain(item, path, model).splitlines()]
     return lines
 
 

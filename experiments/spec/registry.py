@@ -2,14 +2,81 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
 
+from hauberk.experiments.spec.components import adapter
 from hauberk.strategies import AGGREGATORS
+from hauberk.strategies.chain import Chain
+
+
+class Rules(Mapping[str, type]):
+    """Every known rule by name; one of an installed package is imported when it is named, and never replaces ours.
+
+    Looking one up raises ValueError, ``name: what is wrong``, if its package is broken: the others are not concerned.
+    """
+
+    def __init__(self, ours: Mapping[str, type], installed: Iterable[EntryPoint]) -> None:
+        self._loaded = dict(ours)
+        self._points = {point.name: point for point in installed if point.name not in ours}
+
+    def __getitem__(self, name: str) -> type:
+        if name not in self._loaded:
+            self._loaded[name] = _load(self._points[name])
+        return self._loaded[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._loaded or name in self._points
+
+    def __iter__(self) -> Iterator[str]:
+        return iter({**self._loaded, **self._points})
+
+    def __len__(self) -> int:
+        return len({**self._loaded, **self._points})
+
+    def loaded(self) -> dict[str, type]:
+        """Returns those that were named so far, and all of ours."""
+        return dict(self._loaded)
+
+    def usable(self) -> tuple[dict[str, type], dict[str, str]]:
+        """Returns all that can be loaded, and for each other one the reason why it cannot."""
+        usable: dict[str, type] = {}
+        broken: dict[str, str] = {}
+        for name in self:
+            try:
+                usable[name] = self[name]
+            except ValueError as error:
+                broken[name] = str(error).removeprefix("name: ")
+        return usable, broken
 
 
 @cache
-def aggregators() -> dict[str, type]:
-    """Returns every known rule by name; an installed entry point never replaces one of ours."""
-    installed = {point.name: point.load() for point in entry_points(group="hauberk.aggregators")}
-    return {**installed, **AGGREGATORS}
+def aggregators() -> Rules:
+    """Returns every known rule by name."""
+    return Rules(AGGREGATORS, entry_points(group="hauberk.aggregators"))
+
+
+def name_of(rule: Any) -> str:
+    """Returns the name of a rule, behind whatever pre-aggregators: the table's, or that of its class."""
+    if isinstance(rule, Chain):
+        return name_of(rule.rule)
+    names = {cls: name for name, cls in aggregators().loaded().items()}
+    return names.get(type(rule), type(rule).__name__)
+
+
+def _load(point: EntryPoint) -> type:
+    package = point.dist.name if point.dist else point.value
+    try:
+        cls = point.load()
+        if not (isinstance(cls, type) and dataclasses.is_dataclass(cls)):
+            raise TypeError(f"{point.value} is no dataclass")
+        adapter(cls)
+    except Exception as error:  # a package can fail in any way, and in its own words
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ValueError(
+            f"name: '{point.name}' of the package '{package}' cannot be used: {reason}"
+        ) from error
+    return cls

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from hauberk.attacks import FORGES, POISONS, SCHEDULES, TAMPERS
 from hauberk.clients.optimizers import OPTIMIZERS
 from hauberk.clients.plugins import PLUGINS
-from hauberk.experiments.spec.components import Component, normalise, table_of
+from hauberk.experiments.spec.component_schema import one_of
+from hauberk.experiments.spec.components import Component, below, normalise, table_of
+from hauberk.experiments.spec.named import Named, NamedList, attempt, normalise_list
 from hauberk.experiments.spec.registry import aggregators
 from hauberk.server.detectors import DETECTORS
 from hauberk.server.repairs import REPAIRS
@@ -19,37 +20,6 @@ from hauberk.tasks import TASKS
 from hauberk.tasks.partition import PARTITIONS
 from hauberk.tasks.text.datasets import DATASETS
 from hauberk.tasks.text.models import MODELS
-
-
-def named(table: Mapping[str, type], default: str | None = None) -> Callable[[Any], Component]:
-    """Returns a validator for one component of ``table``."""
-    return lambda raw: normalise(raw, table, default=default)
-
-
-def named_list(table: Mapping[str, type]) -> Callable[[Any], list[Component]]:
-    """Returns a validator for a list of components of ``table``; all mistakes come at once, each with its component."""
-
-    def validate(raw: Any) -> list[Component]:
-        if not isinstance(raw, list):
-            raise ValueError(f"must be a list of names or tables, got {raw!r}")
-        found: list[Component] = []
-        problems: list[str] = []
-        for item in raw:
-            try:
-                found.append(normalise(item, table))
-            except ValueError as error:
-                problems += [_of(item, table) + line for line in str(error).splitlines()]
-        if problems:
-            raise ValueError("\n".join(problems))
-        return found
-
-    return validate
-
-
-def _of(item: Any, table: Mapping[str, type]) -> str:
-    """Returns the prefix by which a mistake says in which component it is."""
-    name = item.get("name") if isinstance(item, Mapping) else None
-    return f"{name}." if name in table else ""
 
 
 class Section(BaseModel):
@@ -62,9 +32,9 @@ class TaskSection(Section):
     """What is learned."""
 
     name: Literal[tuple(TASKS)] = "text_classification"  # type: ignore[valid-type]
-    dataset: Annotated[Component, BeforeValidator(named(DATASETS))]
-    model: Annotated[Component, BeforeValidator(named(MODELS))]
-    max_length: int = Field(64, ge=1)
+    dataset: Annotated[Component, Named(DATASETS)]
+    model: Annotated[Component, Named(MODELS)]
+    max_length: int = Field(64, ge=5)
     validation: float = Field(0.1, ge=0, lt=1)
     n_train: int | None = Field(None, ge=1)
 
@@ -76,7 +46,7 @@ class FederationSection(Section):
     n_malicious: int = Field(0, ge=0)
     rounds: int = Field(ge=1)
     clients_per_round: int | None = Field(None, ge=1)
-    partition: Annotated[Component, BeforeValidator(named(PARTITIONS, "iid"))] = {"name": "iid"}
+    partition: Annotated[Component, Named(PARTITIONS, "iid")] = {"name": "iid"}
 
     @model_validator(mode="after")
     def _numbers_fit(self) -> FederationSection:
@@ -103,19 +73,19 @@ class TrainingSection(Section):
 
     epochs: int = Field(1, ge=1)
     batch_size: int = Field(32, ge=1)
-    optimizer: Annotated[Component, BeforeValidator(named(OPTIMIZERS, "adam"))] = {"name": "adam", "lr": 1e-3}
+    optimizer: Annotated[Component, Named(OPTIMIZERS, "adam")] = {"name": "adam", "lr": 1e-3}
     precision: Literal["float32", "bfloat16"] = "float32"
-    plugins: Annotated[list[Component], BeforeValidator(named_list(PLUGINS))] = []
+    plugins: Annotated[list[Component], NamedList(PLUGINS)] = []
 
 
 class AttackSection(Section):
     """What the malicious clients do."""
 
-    poison: Annotated[Component, BeforeValidator(named(POISONS))] | None = None
-    tamper: Annotated[Component, BeforeValidator(named(TAMPERS))] | None = None
-    forge: Annotated[Component, BeforeValidator(named(FORGES))] | None = None
+    poison: Annotated[Component, Named(POISONS)] | None = None
+    tamper: Annotated[Component, Named(TAMPERS)] | None = None
+    forge: Annotated[Component, Named(FORGES)] | None = None
     keep_plugins: bool = False
-    schedule: Annotated[Component, BeforeValidator(named(SCHEDULES, "always"))] = {"name": "always"}
+    schedule: Annotated[Component, Named(SCHEDULES, "always")] = {"name": "always"}
 
 
 class AggregatorSection(BaseModel):
@@ -135,12 +105,25 @@ class AggregatorSection(BaseModel):
     @classmethod
     def _resolve(cls, raw: Any) -> Any:
         raw = table_of(raw)
-        n_malicious = raw.pop("n_malicious", 1)
+        n_malicious, before = raw.pop("n_malicious", 1), raw.pop("before", [])
         if not isinstance(n_malicious, int) or isinstance(n_malicious, bool):
             raise ValueError(f"n_malicious: input should be a valid integer, got {n_malicious!r}")
         shared = {"n_malicious": n_malicious}
-        before = [normalise(item, PRE_AGGREGATORS, shared) for item in raw.pop("before", [])]
-        return {**normalise(raw, aggregators(), shared), "n_malicious": n_malicious, "before": before}
+        rule, problems = attempt(normalise, raw, aggregators(), shared)
+        stages, others = attempt(normalise_list, before, PRE_AGGREGATORS, shared)
+        if problems or others:
+            raise ValueError("\n".join([*problems, *(below("before", line) for line in others)]))
+        return {**rule, "n_malicious": n_malicious, "before": stages}
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, *_: Any) -> dict[str, Any]:
+        """Describes each rule with its own parameters."""
+        given = ("n_malicious",)
+        beside = {
+            "n_malicious": {"type": "integer", "minimum": 0, "default": 1},
+            "before": {"type": "array", "items": one_of(PRE_AGGREGATORS, given=given), "default": []},
+        }
+        return one_of(aggregators().usable()[0], beside=beside, given=given)
 
 
 class CleanSection(Section):
@@ -166,5 +149,5 @@ class EngineSection(Section):
     client_timeout_s: float = Field(600, gt=0)
 
 
-Repairs = Annotated[list[Component], BeforeValidator(named_list(REPAIRS))]
-Detectors = Annotated[list[Component], BeforeValidator(named_list(DETECTORS))]
+Repairs = Annotated[list[Component], NamedList(REPAIRS)]
+Detectors = Annotated[list[Component], NamedList(DETECTORS)]

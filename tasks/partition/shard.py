@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Shard(Partition):
-    """UpdateMatrix sorted by class are cut into shards, and every client gets some.
+    """Rows sorted by class are cut into shards, and every client gets some.
 
     Args:
         shards_per_client: number of shards a client gets.

@@ -36,7 +36,7 @@ def test_the_spec_is_filled_in_and_comes_back(adapted):
     assert spec.to_dict()["task"]["model"] == {**LORA, "lora": {"rank": 4, "alpha": 16.0, "dropout": 0.0}}
     assert parse(tomllib.loads(spec.to_toml())) == spec
     assert parse(unflatten(flatten(spec.to_dict()))) == spec
-    assert parse(adapted, ["task.model.lora.rank=2"]).build_task().model.lora.rank == 2
+    assert parse(adapted, ["task.model.lora.rank=2"]).parts.task.model.lora.rank == 2
 
 
 def test_without_it_the_spec_is_what_it_was(adapted):

@@ -100,7 +100,7 @@ class Pretrained:
     def __post_init__(self) -> None:
         """Refuses an embedded model that does not exist."""
         if self.path.startswith("embedded:") and self.path != EMBEDDED:
-            raise UserError(f"model.path: unknown '{self.path}'; {nearest(self.path, [EMBEDDED])}")
+            raise UserError(f"path: unknown '{self.path}'; {nearest(self.path, [EMBEDDED])}")
 
     def tokenizer(self) -> Tokenizer:
         """Returns the tokenizer that the model was trained with."""

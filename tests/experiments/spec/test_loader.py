@@ -66,6 +66,25 @@ def test_all_mistakes_are_reported_at_once(tables):
         ('aggregator.before=["nmm"]', "unknown name 'nmm'"),
         ('training.plugins=["fedproxx"]', "unknown name 'fedproxx'; did you mean 'fedprox'?"),
         ("nothing", "must look like a.b=value"),
+        ("task.model.dropout=2020-01-01", "task.model.dropout: input should be a valid number"),
+        ("task.max_length=3", "task.max_length: input should be greater than or equal to 5, got 3"),
+        ('aggregator.before="nnm"', "aggregator.before: must be a list of names or tables, got 'nnm'"),
+        (
+            'attack.tamper={name="sos", scale="x"}',
+            "attack.tamper.scale: input should be a valid number or 'clients', got 'x'",
+        ),
+        (
+            'task.model={name="pretrained", lora={rnk=2}}',
+            "task.model.lora.rnk: unknown key; did you mean 'rank'?",
+        ),
+        (
+            'task.model={name="pretrained", lora={rank=0}}',
+            "task.model.lora.rank: must be at least 1, got 0",
+        ),
+        (
+            'task.model={name="pretrained", path="embedded:minilm"}',
+            "task.model.path: unknown 'embedded:minilm'",
+        ),
     ],
 )
 def test_a_mistake_is_one_line_that_names_its_key(tables, change, message):
@@ -78,6 +97,30 @@ def test_a_mistake_is_one_line_that_names_its_key(tables, change, message):
 def test_too_many_malicious_for_the_rule_is_refused_with_both_numbers(tables):
     with pytest.raises(SpecError, match="f=2 and n_clients=5"):
         parse(tables, ["aggregator.name=krum", "aggregator.n_malicious=2"])
+
+
+def test_what_does_not_fit_is_told_beside_the_other_mistakes(tables):
+    """A section with mistakes hides only what cannot be said without it."""
+    tables["aggregator"] = {"name": "krum", "n_malicious": 2}
+    tables["training"] = {"epochs": "many"}
+    tables["repairs"] = ["fine_tuning"]
+    with pytest.raises(SpecError) as caught:
+        parse(tables)
+    assert [line.partition(": ")[0] for line in str(caught.value).splitlines()] == [
+        "training.epochs", "aggregator", "repairs",
+    ]  # fmt: skip
+    assert "f=2 and n_clients=5" in str(caught.value)
+    with pytest.raises(SpecError) as caught:
+        parse(tables, ["federation.rounds=0"])
+    assert "f=2" not in str(caught.value)
+
+
+def test_the_objects_of_a_spec_are_built_once(tables):
+    spec = parse(tables)
+    assert spec.parts is spec.parts
+    assert spec.parts.attack.poison.target == 1
+    assert spec == parse(tables)
+    assert "parts" not in spec.model_dump()
 
 
 def test_what_is_required_is_named():
@@ -100,8 +143,8 @@ def test_set_creates_tables_and_turns_a_bare_name_into_one(tables):
 
 def test_one_file_serves_rules_with_and_without_n_malicious(tables):
     tables["aggregator"] = {"name": "krum", "n_malicious": 1}
-    assert parse(tables, ["aggregator.name=median"]).build_aggregator() is not None
-    assert parse(tables).build_aggregator().n_malicious == 1
+    assert parse(tables, ["aggregator.name=median"]).parts.aggregator is not None
+    assert parse(tables).parts.aggregator.n_malicious == 1
 
 
 @pytest.mark.parametrize(
