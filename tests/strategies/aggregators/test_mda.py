@@ -61,6 +61,23 @@ def test_many_clients_need_no_list_of_all_subsets():
     assert not kept[liars].any()
 
 
+def test_two_hundred_clients_are_searched_in_no_time():
+    # No row is far from all others, and there are 4e42 subsets.
+    rows = torch.randn(200, 30, generator=torch.Generator().manual_seed(0)).double()
+    distances = torch.cdist(rows, rows).fill_diagonal_(0)
+    kept = closest_subset(distances, 160)
+    greedy = list(range(200))
+    while len(greedy) > 160:  # whoever is far from most of the others goes
+        greedy.pop(int(distances[greedy][:, greedy].mean(dim=1).argmax()))
+    assert len(kept) == 160
+    assert distances[kept][:, kept].max() < distances[greedy][:, greedy].max()
+
+
+def test_more_liars_than_can_be_searched_for_are_refused():
+    with pytest.raises(ValueError, match=r"^MDA needs f <= 50, got f=51: "):
+        MDA(n_malicious=51)
+
+
 def test_a_shared_diameter_goes_to_the_lowest_client_ids():
     updates = torch.tensor([[0.0, 0.0], [4.0, 0.0], [2.0, 1.0], [2.0, -1.0]])  # without the first or second
     assert MDA(n_malicious=1)(updates).weight[1] == 0
