@@ -15,7 +15,7 @@ from hauberk.server.probe_logits import probe_logits
 from hauberk.server.repair_steps import Repairs
 from hauberk.server.root_update import root_update
 from hauberk.server.state import ServerState
-from hauberk.strategies.base import AggregationContext, needs_of, uses_of
+from hauberk.strategies.base import AggregationContext, needs_of
 from hauberk.strategies.guard import Guard
 from hauberk.strategies.layout import Layout
 from hauberk.strategies.update_matrix import CollectedUpdates
@@ -80,7 +80,7 @@ def aggregation_context(
     """Returns what the rule may know beside the rows; ``who`` but the server asks has random draws of its own."""
     root = logits = None
     wanted, precision, device = (
-        context_fields_of(server.aggregate),
+        needs_of(server.aggregate),
         server.evaluate.precision,
         server.evaluate.device,
     )
@@ -100,8 +100,3 @@ def aggregation_context(
         round=number,
         rng=generator(server.seed, number, f"{who}aggregate"),
     )
-
-
-def context_fields_of(rule: Any) -> frozenset[str]:
-    """Returns the fields of a context that a rule needs, or can use where they are there."""
-    return needs_of(rule) | uses_of(rule)

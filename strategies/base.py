@@ -175,11 +175,6 @@ def needs_of(aggregate: Aggregator) -> frozenset[str]:
     return frozenset(getattr(aggregate, "needs", ()))
 
 
-def uses_of(aggregate: Aggregator) -> frozenset[str]:
-    """Returns the fields of ``AggregationContext`` that ``aggregate`` can use where they are there."""
-    return frozenset(getattr(aggregate, "uses", ()))
-
-
 def check_majority(rule: object, n_malicious: int, n_clients: int) -> None:
     """Raises TooFewClientsError unless most clients are honest: 2f < n_clients."""
     if not 2 * n_malicious < n_clients:

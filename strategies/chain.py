@@ -15,7 +15,6 @@ from hauberk.strategies.base import (
     State,
     check,
     needs_of,
-    uses_of,
 )
 from hauberk.strategies.kernels.chunks import Mixture, Updates
 
@@ -69,11 +68,6 @@ class Chain(Rule):
     def needs(self) -> frozenset[str]:  # type: ignore[override]  # depends on the stages
         """Returns the fields of ``AggregationContext`` that any stage cannot do without."""
         return needs_of(self.rule).union(*(stage.needs for stage in self.before))
-
-    @property
-    def uses(self) -> frozenset[str]:
-        """Returns the fields of ``AggregationContext`` that the rule can use where they are there."""
-        return uses_of(self.rule)
 
     def check(self, n_clients: int) -> None:
         """Raises TooFewClientsError if any stage cannot work with the rows it would get."""

@@ -1,14 +1,14 @@
 """MoNNA: the mean of the n - f updates nearest to one that is trusted, or as central as any.
 
 Source: Farhadkhani, Guerraoui, Gupta, Hoang, Pinot and Stephan, "Robust Collaborative Learning with Linear
-Gradient Overhead", ICML 2023 (arXiv 2209.10931). There, each node trusts its own update; a server that has no
-data of its own has none to trust.
+Gradient Overhead", ICML 2023 (arXiv 2209.10931). There, each node trusts its own update: a server's is its root
+update, and one without data of its own has none to trust.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -23,6 +23,9 @@ from hauberk.strategies.base import (
 )
 from hauberk.strategies.kernels.chunks import Updates, weighted_sum
 from hauberk.strategies.kernels.distances import distances_to, squared_distances
+from hauberk.strategies.requirements import required_vector
+
+Pivot = Literal["medoid", "root"]
 
 _ROUNDING = 1e-9  # relative, of a sum of distances
 _FAR = 1e6  # times the size of the closest n - f: distances beyond would swallow the others' digits
@@ -34,19 +37,26 @@ class MoNNA(Rule):
 
     Args:
         n_malicious: f, the number of malicious clients to withstand; 2f < n_clients.
-        pivot: the client id of the pivot, who must be honest. By default it is the server's root update
-            where the context has one (which is not averaged itself), else the medoid: the update with the
-            least sum of distances to all others. Both defaults are ours, for a server without its own data.
+        pivot: "root", the server's root update, as in the paper; it is not averaged itself. "medoid", the update
+            with the least sum of distances to all others: ours, and the default, for a server without data of its
+            own. Or the id of a client, who must be honest.
     """
 
-    uses: ClassVar[frozenset[str]] = frozenset({"root_update"})
     n_malicious: int
-    pivot: int | None = None
+    pivot: int | Pivot = "medoid"
 
     def __post_init__(self) -> None:
         check_integer(self, "n_malicious", least=0)
-        if self.pivot is not None:
+        if isinstance(self.pivot, str):
+            if self.pivot not in get_args(Pivot):
+                raise ValueError(f"MoNNA.pivot must be 'medoid', 'root' or a client id, got {self.pivot!r}.")
+        else:
             check_integer(self, "pivot", least=0)
+
+    @property
+    def needs(self) -> frozenset[str]:  # type: ignore[override]  # depends on the pivot
+        """Returns the root update where it is the pivot."""
+        return frozenset({"root_update"} if self.pivot == "root" else ())
 
     def check(self, n_clients: int) -> None:
         """Raises TooFewClientsError unless 2f < n_clients."""
@@ -59,7 +69,7 @@ class MoNNA(Rule):
 
         Raises:
             TooFewClientsError: if there are too few clients for ``n_malicious``.
-            ValueError: if the pivot is not among the clients.
+            ValueError: if the pivot is not among the clients, or is a root update that ``context`` lacks.
         """
         self.admit(updates)
         context = context or AggregationContext()
@@ -73,11 +83,11 @@ class MoNNA(Rule):
 
     def _distances(self, updates: Updates, context: AggregationContext, n_nearest: int) -> Tensor:
         """Returns the distance of each row to the pivot, shape [n_clients]."""
-        if self.pivot is None and context.root_update is not None:
-            return distances_to(updates, context.root_update)
+        if self.pivot == "root":
+            return distances_to(updates, required_vector(self, context, "root_update", updates))
         distances = squared_distances(updates).sqrt_()
         ids = context.ids(len(updates))
-        if self.pivot is None:
+        if self.pivot == "medoid":
             return distances[medoid(distances, context.by_id(len(updates)).to(distances.device), n_nearest)]
         if self.pivot not in ids:
             raise ValueError(f"MoNNA.pivot must be one of the {len(ids)} client ids, got {self.pivot}.")

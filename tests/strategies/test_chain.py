@@ -137,9 +137,9 @@ def test_of_equally_near_rows_the_one_of_the_lowest_id_is_mixed_in():
         assert mixed[order.index(1)].item() == -0.5
 
 
-def test_a_chain_can_use_what_its_rule_can_use():
-    assert chain(NNM(n_malicious=1), MoNNA(n_malicious=1)).uses == {"root_update"}
-    assert chain(NNM(n_malicious=1), Stranger()).uses == frozenset()
+def test_a_chain_needs_what_its_rule_needs():
+    assert chain(NNM(n_malicious=1), MoNNA(n_malicious=1, pivot="root")).needs == {"root_update"}
+    assert chain(NNM(n_malicious=1), Stranger()).needs == frozenset()
 
 
 @pytest.mark.parametrize("size", [1, 2])

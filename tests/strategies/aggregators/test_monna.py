@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from hauberk.strategies import AggregationContext, MoNNA
 from hauberk.strategies.aggregators.monna import medoid
+from hauberk.strategies.base import needs_of
 from hauberk.strategies.kernels.distances import squared_distances
 
 
@@ -39,26 +40,30 @@ def test_the_pivot_is_a_client_and_not_a_row():
         MoNNA(n_malicious=2, pivot=9)(updates)
 
 
-def test_the_servers_own_update_is_the_pivot_where_there_is_one():
+def test_the_servers_own_update_is_the_pivot_where_it_is_asked_for_and_nowhere_else():
     updates = torch.tensor([[0.0], [1.0], [2.0], [6.0], [20.0]])
-    result = MoNNA(n_malicious=2)(updates, context=AggregationContext(root_update=torch.tensor([7.0])))
+    known = AggregationContext(root_update=torch.tensor([7.0]))
+    result = MoNNA(n_malicious=2, pivot="root")(updates, context=known)
     assert result.update.tolist() == pytest.approx([3.0])
     assert result.weight.nonzero().squeeze(1).tolist() == [1, 2, 3]
-    named = MoNNA(n_malicious=2, pivot=0)(
-        updates, context=AggregationContext(root_update=torch.tensor([7.0]))
-    )
-    assert named.update.tolist() == [1.0]
+    for pivot in ("medoid", 0):  # a root update that is there for others changes nothing
+        assert MoNNA(n_malicious=2, pivot=pivot)(updates, context=known).update.tolist() == [1.0]
+    assert MoNNA(n_malicious=2) == MoNNA(n_malicious=2, pivot="medoid")
+    assert needs_of(MoNNA(n_malicious=2, pivot="root")) == {"root_update"}
+    assert not needs_of(MoNNA(n_malicious=2))
+    with pytest.raises(ValueError, match="MoNNA needs root_update"):
+        MoNNA(n_malicious=2, pivot="root")(updates)
 
 
 @given(st.integers(0, 4), st.integers(1, 6), st.integers(2, 40), st.booleans(), st.integers(0, 2**32))
 def test_agrees_with_brute_force(f, extra, d, named, seed):
     updates = torch.randn(2 * f + extra, d, generator=torch.Generator().manual_seed(seed))
     pivot = seed % len(updates) if named else None
-    found = MoNNA(n_malicious=f, pivot=pivot)(updates).update
+    found = MoNNA(n_malicious=f, pivot=pivot if named else "medoid")(updates).update
     np.testing.assert_allclose(found, brute(updates, f, pivot), rtol=2e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("pivot", [None, 0])
+@pytest.mark.parametrize("pivot", ["medoid", 0])
 @pytest.mark.parametrize("scale", [1e10, 1e30])
 def test_one_huge_row_does_not_hide_the_other_attacker(pivot, scale):
     rng = torch.Generator().manual_seed(3)
@@ -99,3 +104,7 @@ def test_impossible_settings_are_refused():
         MoNNA(n_malicious=2)(torch.zeros(4, 3))
     with pytest.raises(ValueError, match=r"MoNNA\.pivot must be a whole number >= 0, got -1"):
         MoNNA(n_malicious=1, pivot=-1)
+    with pytest.raises(
+        ValueError, match=r"MoNNA\.pivot must be 'medoid', 'root' or a client id, got 'centre'"
+    ):
+        MoNNA(n_malicious=1, pivot="centre")
