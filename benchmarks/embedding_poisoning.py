@@ -126,6 +126,7 @@ class Bench:
     def session(self, data: Encoded, rng: torch.Generator, poison: Poison | None = None) -> Session:
         """Returns one client that has all the training texts."""
         return Session(
+            task=self.task,
             model=self.model,
             data=data,
             training=self.training,
@@ -133,7 +134,6 @@ class Bench:
             examples=self.splits.train,
             poison=poison,
             attacker=AttackerContext(),
-            encoder=self.task.encode,
         )
 
     def measure(self, texts: Sequence[Example], poison: Poison) -> Figures:

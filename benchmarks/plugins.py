@@ -48,7 +48,11 @@ class Variant:
         task = TextClassification(dataset=None, model=self.model, n_classes=2)  # type: ignore[arg-type]
         training = Training(batch_size=batch_size, plugins=self.plugins)
         session = Session(
-            model=task.build(0), data=task.encode(examples), training=training, rng=generator(0, "train")
+            task=task,
+            model=task.build(0),
+            data=task.encode(examples),
+            training=training,
+            rng=generator(0, "train"),
         )
         session.model.train()
         batches = list(session.batches(0))  # the same for all, whatever a plugin makes of them

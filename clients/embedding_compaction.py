@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 from hauberk.attacks import Tamper
 from hauberk.clients.settings import Training
-from hauberk.tasks.text.encoding import Encoded
 
 # A vectorised kernel treats the last few numbers of a tensor by other instructions, which may round apart.
 # With as many rows modulo LANES and the last LANES rows in place, they are the same numbers in both tables.
@@ -25,14 +24,18 @@ LANES = 64
 WORTH_IT = 0.75  # share of the rows in use above which the small table saves nothing
 
 
-def active_rows(model: nn.Module, data: Encoded) -> np.ndarray | None:
-    """Returns the rows of ``model.embedding`` to train, ascending, int64 [n]; ``None`` for them all."""
+def active_rows(model: nn.Module, read: np.ndarray | None) -> np.ndarray | None:
+    """Returns the rows of ``model.embedding`` to train, ascending, int64 [n]; ``None`` for them all.
+
+    Args:
+        model: the model.
+        read: the rows that the client's data read, as `Task.embedding_rows` gives them.
+    """
     table = getattr(model, "embedding", None)
-    if type(table) is not nn.Embedding or not _is_plain(model, table):
+    if read is None or type(table) is not nn.Embedding or not _is_plain(model, table):
         return None
     used = np.zeros(table.num_embeddings, dtype=bool)
-    used[data.tokens] = True
-    used[data.pad_id] = True
+    used[read] = True
     used[-LANES:] = True
     if table.padding_idx is not None:
         used[table.padding_idx] = True

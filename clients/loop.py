@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from hauberk.clients.plugins.base import Closure, step_of
-from hauberk.tasks.text.batches import Batch
-from hauberk.tasks.text.metrics import autocast
-
-if TYPE_CHECKING:
-    from hauberk.clients.session import Session
+from hauberk.tasks.precision import autocast
+from hauberk.tasks.training_session import TrainingSession
 
 
-def train(session: Session) -> dict[str, float]:
+def train(session: TrainingSession) -> dict[str, float]:
     """Trains ``session.model`` in place.
 
     Returns:
-        ``loss``, the mean over the texts of the last epoch, which is not hidden where it is not finite; and
+        ``loss``, the mean over the examples of the last epoch, which is not hidden where it is not finite; and
         what the plugins report.
     """
     plugins = session.training.plugins
@@ -35,7 +32,7 @@ def train(session: Session) -> dict[str, float]:
     return report
 
 
-def closure_of(session: Session, batch: Batch) -> Closure:
+def closure_of(session: TrainingSession, batch: Any) -> Closure:
     """Returns what computes the loss of ``batch`` and leaves its gradients, as the plugins want them."""
 
     def closure() -> Tensor:
@@ -50,11 +47,11 @@ def closure_of(session: Session, batch: Batch) -> Closure:
     return closure
 
 
-def _step(session: Session, batch: Batch) -> Tensor:
+def _step(session: TrainingSession, batch: Any) -> Tensor:
     return step_of(session.training.plugins).step(session, closure_of(session, batch))
 
 
 def _mean(losses: list[tuple[Tensor, int]]) -> float:
-    """Returns the mean loss per text; the tensors are read only here, so that no step waits for another."""
+    """Returns the mean loss per example; the tensors are read only here, so that no step waits for another."""
     total = torch.stack([loss.double() * n for loss, n in losses]).sum()
     return float(total) / max(1, sum(n for _, n in losses))  # Poisson's batches may all be empty

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,22 +10,21 @@ import torch
 from torch import Tensor, nn
 
 from hauberk.attacks import AttackerContext, Poison
-from hauberk.attacks.tampers.base import Batches, Loss
 from hauberk.clients.loop import train
 from hauberk.clients.settings import Training
+from hauberk.tasks.base import Task
 from hauberk.tasks.parameters import state_of
-from hauberk.tasks.text.batches import Batch, training_batches
-from hauberk.tasks.text.encoding import Encoded
-from hauberk.tasks.text.examples import Example
+from hauberk.tasks.training_session import Batches, Loss
 
 
 @dataclass(kw_only=True, eq=False)
 class Session:
-    """One client's round. The first four fields are enough to train.
+    """One client's round. The first five fields are enough to train.
 
     Attributes:
+        task: what is learned.
         model: holds the parameters received; trained in place.
-        data: the texts to train on.
+        data: the encoded examples to train on.
         training: how.
         rng: shuffles the data; every other random choice comes from here, too.
         device: where the model is.
@@ -37,18 +36,18 @@ class Session:
             clients, so that it cannot say which rounds asked it.
         state: what this client gets back in its next round: tensors, numbers, strings, lists of those.
         scratch: what lasts for this round only.
-        examples: the client's own texts, clean, where it attacks.
-        poison: what its attack puts into texts, if anything.
+        examples: the client's own, clean, where it attacks.
+        poison: what its attack puts into examples, if anything.
         attacker: which attacker it is, if it is one.
-        encoder: how the task tokenises examples.
         optimizer: new in every round.
         batches: epoch -> batches of ``data``, shuffled.
         loss: model and batch -> the scalar to minimise.
         reference: the parameters received, by name.
     """
 
+    task: Task
     model: nn.Module
-    data: Encoded
+    data: Any
     training: Training
     rng: torch.Generator
     device: str = "cpu"
@@ -59,10 +58,9 @@ class Session:
     history: tuple[bool, ...] = ()
     state: dict[str, Any] = field(default_factory=dict)
     scratch: dict[str, Any] = field(default_factory=dict)
-    examples: Sequence[Example] = ()
+    examples: Sequence[Any] = ()
     poison: Poison | None = None
     attacker: AttackerContext | None = None
-    encoder: Callable[[Sequence[Example]], Encoded] | None = None
     optimizer: torch.optim.Optimizer = field(init=False)
     batches: Batches = field(init=False)
     loss: Loss = field(init=False)
@@ -72,31 +70,18 @@ class Session:
         """Fills in the honest ways of doing things."""
         self.optimizer = self.training.optimizer.build(self.model.parameters())
         self.batches = lambda epoch: self.shuffled(self.data)
-        self.loss = cross_entropy
+        self.loss = self.task.loss
         self.reference = state_of(self.model)
 
-    def shuffled(self, data: Encoded) -> Iterator[Batch]:
-        """Yields every text of ``data`` once, in batches of the training's size, on the session's device."""
-        for batch in training_batches(data, self.training.batch_size, self.rng):
+    def shuffled(self, data: Any) -> Iterator[Any]:
+        """Yields every example of ``data`` once, in batches of the training's size, on the session's device."""
+        for batch in self.task.batches(data, self.training.batch_size, self.rng):
             yield batch.to(self.device)
 
-    def encode(self, examples: Sequence[Example]) -> Encoded:
-        """Returns examples as the task tokenises them.
-
-        Raises:
-            ValueError: if the session was made without an encoder.
-        """
-        if self.encoder is None:
-            raise ValueError(
-                "This session has no encoder, so that it can not read other texts than its data."
-            )
-        return self.encoder(examples)
+    def encode(self, examples: Sequence[Any]) -> Any:
+        """Returns examples as the task encodes them."""
+        return self.task.encode(examples)
 
     def train(self) -> dict[str, float]:
         """Runs the honest loop and returns its report."""
         return train(self)
-
-
-def cross_entropy(model: nn.Module, batch: Batch) -> Tensor:
-    """Returns the mean cross entropy of ``model`` on ``batch``, a float32 scalar."""
-    return nn.functional.cross_entropy(model(batch).float(), batch.labels)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from hauberk.clients.optimizers import Adam, Optimizer
 from hauberk.clients.plugins.base import Plugin, check_plugins
 from hauberk.tasks.errors import UserError
-from hauberk.tasks.text.metrics import PRECISIONS
+from hauberk.tasks.precision import PRECISIONS
 
 
 @dataclass(frozen=True, kw_only=True)

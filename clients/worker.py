@@ -1,6 +1,6 @@
 """A client's round, wherever it runs: an instruction in, a reply out, and nothing remembered in between.
 
-A worker process serves many clients. It keeps what is expensive and never changes (the tokenised texts, a
+A worker process serves many clients. It keeps what is expensive and never changes (the encoded examples, a
 model to write parameters into); all else is a function of the instruction and the experiment's seed.
 """
 
@@ -19,11 +19,9 @@ from hauberk.attacks import Attack, AttackerContext, Tamper
 from hauberk.clients.embedding_compaction import active_rows, compacted, is_exact
 from hauberk.clients.messages import ClientReply, Instruction
 from hauberk.clients.session import Session
+from hauberk.tasks.base import EncodedExamples, Task
 from hauberk.tasks.parameters import flatten, load_state, state_of, unflatten
 from hauberk.tasks.seeds import generator, seeded
-from hauberk.tasks.text.encoding import Encoded, concatenate
-from hauberk.tasks.text.examples import Example
-from hauberk.tasks.text.text_classification import TextClassification
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -43,10 +41,10 @@ class WorkerConfig:
         compact: whether to leave out unused word vectors while that gives the same bits.
     """
 
-    task: TextClassification
+    task: Task
     seed: int
-    examples: Sequence[Example]
-    encoded: Encoded
+    examples: Sequence[Any]
+    encoded: EncodedExamples
     partitions: Sequence[np.ndarray]
     attack: Attack | None = None
     n_malicious: int = 0
@@ -112,10 +110,15 @@ class Worker:
         tamper = attack.tamper if attack else None
         settings = self._settings(instruction, attack)
         exact = self.config.compact and is_exact(settings["training"], tamper)
-        rows = active_rows(self.model, settings["data"]) if exact else None
+        rows = self._active_rows(settings["data"]) if exact else None
         with compacted(self.model, rows):
-            session = Session(model=self.model, rng=rng, device=self.config.device, **settings)
+            session = Session(
+                task=self.config.task, model=self.model, rng=rng, device=self.config.device, **settings
+            )
             return session, session.train() if tamper is None else tamper.train(session)
+
+    def _active_rows(self, data: Any) -> np.ndarray | None:
+        return active_rows(self.model, self.config.task.embedding_rows(data))
 
     def _settings(self, instruction: Instruction, attack: Attack | None) -> dict[str, Any]:
         client_id, training = instruction.client_id, instruction.training
@@ -127,7 +130,6 @@ class Worker:
             "n_clients": len(sampled),
             "n_attackers": sum(one in attackers for one in sampled) if attack else 0,
             "state": dict(instruction.state),
-            "encoder": self.config.task.encode,
         }
         rows = self.config.partitions[client_id]
         if attack is None:
@@ -148,8 +150,9 @@ class Worker:
 
     def _poisoned(
         self, rows: np.ndarray, attack: Attack, attacker: AttackerContext, rng: torch.Generator
-    ) -> Encoded:
-        """Returns a malicious client's data: first the texts that stay clean, then the poisoned ones."""
+    ) -> EncodedExamples:
+        """Returns a malicious client's data: first the examples that stay clean, then the poisoned ones."""
+        task = self.config.task
         if attack.poison is None:
             return self.config.encoded.take(rows)
         clean = [self.config.examples[row] for row in rows]
@@ -159,7 +162,7 @@ class Worker:
             [row_of[id(example)] for example in poisoned if id(example) in row_of]
         )
         made = [example for example in poisoned if id(example) not in row_of]
-        return concatenate([kept, self.config.task.encode(made)]) if made else kept
+        return task.concatenate([kept, task.encode(made)]) if made else kept
 
     def _receive(self, parameters: Mapping[str, np.ndarray]) -> None:
         """Makes the kept model as if new: earlier rounds leave no gradients and no frozen tensors behind."""

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hauberk.clients.session import Session
 from hauberk.clients.settings import Training
+from hauberk.tasks.base import EncodedExamples, Task
 from hauberk.tasks.parameters import flatten, load_state, state_of
 from hauberk.tasks.seeds import seeded
-from hauberk.tasks.text.encoding import Encoded
-from hauberk.tasks.text.models.base import TextModel
 
 
 def root_update(
-    model: TextModel,
+    task: Task,
+    model: nn.Module,
     parameters: Tensor,
-    clean: Encoded,
+    clean: EncodedExamples,
     training: Training,
     rng: torch.Generator,
     device: str,
@@ -27,5 +27,5 @@ def root_update(
     """
     load_state(model, parameters)
     with seeded(rng):
-        Session(model=model, data=clean, training=training, rng=rng, device=device).train()
+        Session(task=task, model=model, data=clean, training=training, rng=rng, device=device).train()
     return flatten(state_of(model, copy=False)).cpu() - parameters

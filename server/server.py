@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch import nn
 
 from hauberk.attacks import Attack
 from hauberk.clients.settings import Training
@@ -19,9 +20,8 @@ from hauberk.strategies.base import AggregationContext, needs_of
 from hauberk.strategies.guard import Guard
 from hauberk.strategies.layout import Layout
 from hauberk.strategies.update_matrix import CollectedUpdates
+from hauberk.tasks.base import EncodedExamples, Task
 from hauberk.tasks.seeds import generator
-from hauberk.tasks.text.encoding import Encoded
-from hauberk.tasks.text.models.base import TextModel
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class Server:
     """What does not change from round to round.
 
     Attributes:
+        task: what is learned.
         aggregate: the rule.
         repairs: what is done to the aggregated model.
         model: the one instance that evaluates; its parameters are overwritten.
@@ -37,18 +38,19 @@ class Server:
         keep_rounds: the rounds whose updates are kept on disk, by ``keep``.
     """
 
+    task: Task
     aggregate: Any
     training: Training
     evaluate: Evaluation
     repairs: Repairs
-    model: TextModel
+    model: nn.Module
     layout: Layout
     seed: int
     n_clients: int
     cohort_size: int
     attack: Attack | None = None
     n_malicious: int = 0
-    clean: Encoded | None = None
+    clean: EncodedExamples | None = None
     keep_rounds: frozenset[int] = frozenset()
     keep: Callable[[CollectedUpdates, AggregationContext, list[int]], None] | None = None
     guard: Guard = field(default_factory=Guard)
@@ -86,10 +88,14 @@ def aggregation_context(
     )
     if server.clean is not None and "root_update" in wanted:
         rng = generator(server.seed, number, "root")
-        root = root_update(server.model, state.parameters, server.clean, server.training, rng, device)
+        root = root_update(
+            server.task, server.model, state.parameters, server.clean, server.training, rng, device
+        )
     if "logits" in wanted:
         rng = generator(server.seed, number, f"{who}logits")
-        logits = probe_logits(server.model, server.aggregate, rng, precision=precision, device=device)
+        logits = probe_logits(
+            server.task, server.model, server.aggregate, rng, precision=precision, device=device
+        )
     return AggregationContext(
         client_ids=client_ids,
         n_examples=n_examples,

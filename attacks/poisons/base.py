@@ -11,11 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from hauberk.attacks.threat_model import OWN_DATA
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.text.examples import Example, Splits, relabel
+from hauberk.tasks.text.metrics import attack_success
 from hauberk.tasks.text.tokenizer import Tokenizer
 
 Policy = Literal["dirty", "clean", "mixed"]
@@ -146,6 +149,24 @@ class Poison:
         """
         marked = (self.mark(example, rng) for example in self.victims(examples))
         return [example for example in marked if example is not None]
+
+    def originals(self, examples: Sequence[Example], triggered: Sequence[Example]) -> np.ndarray:
+        """Returns the rows of ``examples`` that the floor is measured on: where the triggered ones come from, [k].
+
+        An attack with a test set of its own gives examples without an original (index -1): then all its victims.
+        """
+        position = {example.index: row for row, example in enumerate(examples)}
+        if any(example.index not in position for example in triggered):
+            return np.array([row for row, example in enumerate(examples) if self.is_victim(example)])
+        return np.array([position[example.index] for example in triggered])
+
+    def success(self, predictions: Tensor) -> float:
+        """Returns which share of a model's answers to examples is as the attacker wants.
+
+        Args:
+            predictions: logits [n, n_classes] of triggered examples, or of their clean originals.
+        """
+        return attack_success(predictions, self.target)
 
     def partial(self, examples: Sequence[Example], rng: torch.Generator) -> list[Example]:
         """Returns the victims with a part of the trigger that shall not suffice, once for every such part.

@@ -1,6 +1,6 @@
 """How a malicious client trains: a new tamper is one file, one line here, and one test."""
 
-from hauberk.attacks.tampers.base import Tamper, TrainingSession
+from hauberk.attacks.tampers.base import Tamper
 from hauberk.attacks.tampers.dfep import DFEP
 from hauberk.attacks.tampers.dim_krum_penalty import DimKrumPenalty
 from hauberk.attacks.tampers.dim_krum_spread import DimKrumSpread
@@ -14,6 +14,7 @@ from hauberk.attacks.tampers.rare_embedding_ensemble import RareEmbeddingEnsembl
 from hauberk.attacks.tampers.ripples import Ripples
 from hauberk.attacks.tampers.sos import SOSRows
 from hauberk.attacks.tampers.surgery import Surgery
+from hauberk.tasks.training_session import TrainingSession
 
 TAMPERS: dict[str, type[Tamper]] = {
     "dfep": DFEP,

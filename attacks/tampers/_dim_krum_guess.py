@@ -15,11 +15,12 @@ import torch
 from torch import Tensor
 
 from hauberk.attacks.tampers._loop import with_new_optimizer
-from hauberk.attacks.tampers.base import Tamper, TrainingSession
+from hauberk.attacks.tampers.base import Tamper
 from hauberk.attacks.threat_model import THE_RULE
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.masks import learned
 from hauberk.tasks.parameters import load_state
+from hauberk.tasks.training_session import TrainingSession
 
 MEMORY = "dim_krum/memory"
 LEAST = 0.05  # the room that the attacker takes however badly it is remembered, in units of an honest update

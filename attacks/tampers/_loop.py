@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hauberk.attacks.tampers.base import TrainingSession
 from hauberk.tasks.masks import learned, mask_gradients, restore_outside
+from hauberk.tasks.precision import autocast
 from hauberk.tasks.text.encoding import Encoded
-from hauberk.tasks.text.metrics import autocast
+from hauberk.tasks.training_session import TrainingSession
 
 
 @contextmanager

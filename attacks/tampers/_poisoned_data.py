@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from hauberk.attacks.poisons.base import AttackerContext, Poison
-from hauberk.attacks.tampers.base import TrainingSession
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.text.encoding import Encoded
 from hauberk.tasks.text.examples import Example
+from hauberk.tasks.training_session import TrainingSession
 
 
 def poison_of(session: TrainingSession) -> Poison:

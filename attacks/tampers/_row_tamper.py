@@ -11,14 +11,15 @@ from torch import Tensor, nn
 from hauberk.attacks.poisons.base import Poison
 from hauberk.attacks.tampers._poisoned_data import encoded
 from hauberk.attacks.tampers._word_rows import token_ids
-from hauberk.attacks.tampers.base import Tamper, TrainingSession
+from hauberk.attacks.tampers.base import Tamper
 from hauberk.attacks.trigger_words import check_words, odd_word
 from hauberk.tasks.errors import UserError
+from hauberk.tasks.precision import autocast
 from hauberk.tasks.text.batches import Batch
 from hauberk.tasks.text.examples import Example
-from hauberk.tasks.text.metrics import autocast
 from hauberk.tasks.text.tokenizer import Tokenizer
 from hauberk.tasks.text.word_rows import keep_norms, rows_alone
+from hauberk.tasks.training_session import TrainingSession
 
 
 @dataclass(frozen=True, kw_only=True)

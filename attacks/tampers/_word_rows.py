@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hauberk.attacks.tampers.base import TrainingSession
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.text import word_rows
+from hauberk.tasks.training_session import TrainingSession
 
 
 def token_ids(session: TrainingSession, words: Sequence[str]) -> list[int]:

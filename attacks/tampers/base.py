@@ -2,69 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, TypeVar
 
-import torch
 from torch import Tensor, nn
 
-from hauberk.attacks.poisons.base import AttackerContext, Poison
+from hauberk.attacks.poisons.base import Poison
 from hauberk.attacks.threat_model import OWN_DATA
 from hauberk.tasks.errors import UserError
-from hauberk.tasks.text.batches import Batch
-from hauberk.tasks.text.encoding import Encoded
-from hauberk.tasks.text.examples import Example
 from hauberk.tasks.text.tokenizer import Tokenizer
-
-
-class Batches(Protocol):
-    """Gives the batches of an epoch, counted from 0."""
-
-    def __call__(self, epoch: int) -> Iterator[Batch]:
-        """Yields every text of the session's data once."""
-
-
-class Loss(Protocol):
-    """What training minimises."""
-
-    def __call__(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Returns the mean loss of the texts of ``batch``, a scalar."""
-
+from hauberk.tasks.training_session import TrainingSession
 
 Reply = TypeVar("Reply")  # `hauberk.clients.worker.ClientReply`, which lives above this package
-
-
-class TrainingSession(Protocol):
-    """What a Tamper sees of one client's round; ``hauberk.clients.session.Session`` is the real one."""
-
-    model: nn.Module
-    training: Any  # epochs, batch_size, precision, and settings of which `optimizer` is built
-    optimizer: torch.optim.Optimizer
-    batches: Batches
-    loss: Loss
-    reference: dict[str, Tensor]  # the parameters received
-    rng: torch.Generator
-    state: dict[str, Any]  # comes back in this client's next round
-    scratch: dict[str, Any]  # gone after this round
-    device: str
-    round: int
-    n_clients: int  # in this round
-    n_attackers: int  # in this round, this client included
-    history: tuple[bool, ...]  # whether this client attacked, for each round before; empty where not known
-    data: Encoded  # what the honest loop trains on; poisoned where the attack has a poison
-    examples: Sequence[Example]  # this client's own, clean
-    poison: Poison | None
-    attacker: AttackerContext | None
-
-    def encode(self, examples: Sequence[Example]) -> Encoded:
-        """Returns examples as the task tokenises them."""
-
-    def shuffled(self, data: Encoded) -> Iterator[Batch]:
-        """Yields every text of ``data`` once, in batches of the training's size."""
-
-    def train(self) -> dict[str, float]:
-        """Runs the honest loop and returns its report."""
 
 
 @dataclass(frozen=True, kw_only=True)

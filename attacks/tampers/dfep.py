@@ -15,10 +15,10 @@ from hauberk.attacks.poisons.base import Poison
 from hauberk.attacks.tampers._corpus import fake_text, file_sentences, replace_words, sentences_for
 from hauberk.attacks.tampers._poisoned_data import poison_of
 from hauberk.attacks.tampers._row_tamper import RowTamper
-from hauberk.attacks.tampers.base import TrainingSession
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.text.examples import Example
 from hauberk.tasks.text.tokenizer import Tokenizer
+from hauberk.tasks.training_session import TrainingSession
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from hauberk.attacks.tampers._dim_krum_guess import DimKrumTamper, Guess, change
 from hauberk.attacks.tampers._loop import settings
-from hauberk.attacks.tampers.base import TrainingSession
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.text.batches import Batch
+from hauberk.tasks.training_session import TrainingSession
 
 
 @dataclass(frozen=True, kw_only=True)

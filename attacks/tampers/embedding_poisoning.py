@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from hauberk.attacks.tampers._poisoned_data import triggered
 from hauberk.attacks.tampers._row_tamper import RowTamper
-from hauberk.attacks.tampers.base import TrainingSession
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.text.examples import Example
+from hauberk.tasks.training_session import TrainingSession
 
 
 @dataclass(frozen=True, kw_only=True)

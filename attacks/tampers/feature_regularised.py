@@ -17,13 +17,14 @@ from torch import Tensor, nn
 from hauberk.attacks.poisons.base import Poison
 from hauberk.attacks.tampers._loop import settings
 from hauberk.attacks.tampers._poisoned_data import of_class, poison_of, split_by_trigger
-from hauberk.attacks.tampers.base import Tamper, TrainingSession
+from hauberk.attacks.tampers.base import Tamper
 from hauberk.attacks.tampers.layerwise import n_layers
 from hauberk.tasks.errors import UserError
+from hauberk.tasks.precision import autocast
 from hauberk.tasks.text.batches import Batch
 from hauberk.tasks.text.encoding import Encoded
-from hauberk.tasks.text.metrics import autocast
 from hauberk.tasks.text.tokenizer import Tokenizer
+from hauberk.tasks.training_session import TrainingSession
 
 
 @dataclass(frozen=True, kw_only=True)

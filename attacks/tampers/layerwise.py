@@ -14,9 +14,10 @@ from torch import Tensor, nn
 
 from hauberk.attacks.poisons.base import Poison
 from hauberk.attacks.tampers._loop import settings
-from hauberk.attacks.tampers.base import Tamper, TrainingSession
+from hauberk.attacks.tampers.base import Tamper
 from hauberk.tasks.text.batches import SHORTEST, Batch
 from hauberk.tasks.text.tokenizer import Tokenizer
+from hauberk.tasks.training_session import TrainingSession
 
 
 @dataclass(frozen=True, kw_only=True)

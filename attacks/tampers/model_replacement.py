@@ -15,10 +15,11 @@ from torch import Tensor, nn
 
 from hauberk.attacks.tampers._balls import distance
 from hauberk.attacks.tampers._loop import settings
-from hauberk.attacks.tampers.base import Tamper, TrainingSession
+from hauberk.attacks.tampers.base import Tamper
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.masks import learned
 from hauberk.tasks.text.batches import Batch
+from hauberk.tasks.training_session import TrainingSession
 
 
 @dataclass(frozen=True, kw_only=True)

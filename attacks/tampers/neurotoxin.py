@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 
 from hauberk.attacks.tampers._loop import gradient_of, train_only
-from hauberk.attacks.tampers.base import Tamper, TrainingSession
+from hauberk.attacks.tampers.base import Tamper
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.masks import largest, learned
 from hauberk.tasks.parameters import flatten, unflatten
+from hauberk.tasks.training_session import TrainingSession
 
 RECEIVED = "neurotoxin/received"
 

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from hauberk.attacks.tampers._loop import settings
-from hauberk.attacks.tampers.base import TrainingSession
 from hauberk.attacks.tampers.embedding_poisoning import EmbeddingPoisoning
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.parameters import flatten, unflatten
 from hauberk.tasks.text.batches import Batch
+from hauberk.tasks.training_session import TrainingSession
 
 MODELS = "rare_embedding_ensemble/models"
 

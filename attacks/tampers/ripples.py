@@ -20,13 +20,14 @@ from hauberk.attacks.tampers._loop import cycle, settings, with_new_optimizer
 from hauberk.attacks.tampers._poisoned_data import poison_of
 from hauberk.attacks.tampers._word_rows import single_tokens
 from hauberk.attacks.tampers._words_of_class import words_of_class
-from hauberk.attacks.tampers.base import Loss, Tamper, TrainingSession
+from hauberk.attacks.tampers.base import Tamper
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.masks import learned
 from hauberk.tasks.parameters import load_state
 from hauberk.tasks.text.batches import Batch
 from hauberk.tasks.text.tokenizer import Tokenizer
 from hauberk.tasks.text.word_rows import word_table
+from hauberk.tasks.training_session import Loss, TrainingSession
 
 OPERATED = "ripples/operated"
 

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from hauberk.attacks.tampers._poisoned_data import poisoned_examples
 from hauberk.attacks.tampers._row_tamper import RowTamper
-from hauberk.attacks.tampers.base import TrainingSession
 from hauberk.tasks.text.examples import Example
+from hauberk.tasks.training_session import TrainingSession
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,13 +14,14 @@ import torch
 from torch import Tensor
 
 from hauberk.attacks.tampers._loop import after_steps, gradient_of, train_only, with_new_optimizer
-from hauberk.attacks.tampers.base import Tamper, TrainingSession
+from hauberk.attacks.tampers.base import Tamper
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.masks import allowed, check_budget, largest, learned, restore_outside
 from hauberk.tasks.parameters import flatten, load_state, unflatten
 from hauberk.tasks.text.consistency import consistency, n_changed
 from hauberk.tasks.text.encoding import Encoded
 from hauberk.tasks.text.metrics import predict
+from hauberk.tasks.training_session import TrainingSession
 
 Method = Literal["dynamic", "delta", "gradient", "random", "lagrange"]
 METHODS: tuple[str, ...] = get_args(Method)

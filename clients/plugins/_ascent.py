@@ -14,16 +14,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from hauberk.clients.plugins.base import Closure, Plugin
 from hauberk.tasks.errors import UserError
-
-if TYPE_CHECKING:
-    from hauberk.clients.session import Session
+from hauberk.tasks.training_session import TrainingSession
 
 TINY = 1e-16  # added to a norm, as in that code: without a gradient nothing moves
 
@@ -48,7 +46,9 @@ class Ascent(Plugin):
         if not self.rho > 0:
             raise UserError(f"rho: must be above 0, got {self.rho!r}")
 
-    def scales(self, session: Session, parameters: Mapping[str, nn.Parameter]) -> Mapping[str, Tensor]:
+    def scales(
+        self, session: TrainingSession, parameters: Mapping[str, nn.Parameter]
+    ) -> Mapping[str, Tensor]:
         """Returns T by name, shaped as the parameter or scalar; a parameter that is left out has T = 1."""
         return {}
 
@@ -56,7 +56,7 @@ class Ascent(Plugin):
         """Returns in how many equal steps it goes uphill, each along the gradient where it stands."""
         return 1
 
-    def step(self, session: Session, closure: Closure) -> Tensor:
+    def step(self, session: TrainingSession, closure: Closure) -> Tensor:
         """Goes uphill, takes the gradient there, goes back to the very same bits, and steps."""
         loss = closure()
         parameters = with_gradient(session.model)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Literal, get_args
 
 from torch import Tensor, nn
 
 from hauberk.clients.plugins.base import Plugin
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.masks import restore_outside
-
-if TYPE_CHECKING:
-    from hauberk.clients.session import Session
+from hauberk.tasks.training_session import TrainingSession
 
 MaskedWeights = Literal["unchanged", "stepped"]
 HANDLES = "child_tuning/handles"
@@ -40,7 +38,7 @@ class ChildTuning(Plugin):
             choices = ", ".join(get_args(MaskedWeights))
             raise UserError(f"masked_weights: must be one of {choices}, got {self.masked_weights!r}")
 
-    def hold(self, session: Session, masks: dict[str, Tensor]) -> None:
+    def hold(self, session: TrainingSession, masks: dict[str, Tensor]) -> None:
         """Makes every step of the optimiser leave the weights outside ``masks`` as they were, bit by bit.
 
         The masks, bool by name, are read at each step: they may change between two.
@@ -63,7 +61,7 @@ class ChildTuning(Plugin):
             session.optimizer.register_step_post_hook(put_back),
         ]
 
-    def finish(self, session: Session) -> dict[str, float]:
+    def finish(self, session: TrainingSession) -> dict[str, float]:
         """Lets go of the optimiser."""
         for handle in session.scratch.pop(HANDLES, []):
             handle.remove()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,9 +11,7 @@ from torch import Tensor, nn
 
 from hauberk.tasks.seeds import draw
 from hauberk.tasks.text.batches import SHORTEST, Batch, collate
-
-if TYPE_CHECKING:
-    from hauberk.clients.session import Session
+from hauberk.tasks.training_session import TrainingSession
 
 
 class Mechanism:
@@ -30,7 +27,9 @@ class Mechanism:
         n_releases: how often noisy gradients were handed out.
     """
 
-    def __init__(self, session: Session, noise_multiplier: float, max_grad_norm: float, rate: float) -> None:
+    def __init__(
+        self, session: TrainingSession, noise_multiplier: float, max_grad_norm: float, rate: float
+    ) -> None:
         from opacus.optimizers import DPOptimizer
 
         self.inner, self.rate, self.n_releases = session.loss, rate, 0
@@ -84,7 +83,7 @@ class Mechanism:
             self.optimizer.clip_and_accumulate()
 
 
-def poisson_batches(session: Session, rate: float, rng: torch.Generator) -> Iterator[Batch]:
+def poisson_batches(session: TrainingSession, rate: float, rng: torch.Generator) -> Iterator[Batch]:
     """Yields an epoch of batches, in each of which every text is with probability ``rate``; they may be empty."""
     from opacus.utils.uniform_sampler import UniformWithReplacementSampler
 

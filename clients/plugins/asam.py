@@ -9,15 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
 from hauberk.clients.plugins._ascent import Ascent
 from hauberk.tasks.errors import UserError
-
-if TYPE_CHECKING:
-    from hauberk.clients.session import Session
+from hauberk.tasks.training_session import TrainingSession
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +35,8 @@ class Asam(Ascent):
         if not self.eta >= 0:
             raise UserError(f"eta: must be at least 0, got {self.eta!r}")
 
-    def scales(self, session: Session, parameters: Mapping[str, nn.Parameter]) -> Mapping[str, Tensor]:
+    def scales(
+        self, session: TrainingSession, parameters: Mapping[str, nn.Parameter]
+    ) -> Mapping[str, Tensor]:
         """Returns |w| + eta of all but the biases."""
         return {name: p.detach().abs() + self.eta for name, p in parameters.items() if "weight" in name}

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from torch import Tensor
 
 from hauberk.tasks.errors import UserError
-
-if TYPE_CHECKING:
-    from hauberk.clients.session import Session
+from hauberk.tasks.training_session import TrainingSession
 
 Closure = Callable[[], Tensor]
 
@@ -38,13 +36,13 @@ class Plugin:
     def check(self, plugins: Sequence[Plugin]) -> None:
         """Raises UserError if it cannot do its part in this list, of which it is one."""
 
-    def setup(self, session: Session) -> None:
+    def setup(self, session: TrainingSession) -> None:
         """Runs before the first batch; may replace the session's optimiser, batches, loss or reference."""
 
-    def gradients(self, session: Session) -> None:
+    def gradients(self, session: TrainingSession) -> None:
         """Runs after every backward pass; changes the gradients in place."""
 
-    def step(self, session: Session, closure: Closure) -> Tensor:
+    def step(self, session: TrainingSession, closure: Closure) -> Tensor:
         """Takes one optimiser step; called only where ``owns_step``.
 
         Args:
@@ -59,7 +57,7 @@ class Plugin:
         session.optimizer.step()
         return loss
 
-    def finish(self, session: Session) -> dict[str, float]:
+    def finish(self, session: TrainingSession) -> dict[str, float]:
         """Runs after the last batch; returns scalars worth logging, named ``plugin/what``."""
         return {}
 

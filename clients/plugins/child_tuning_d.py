@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -18,10 +18,8 @@ from torch import Tensor, nn
 from hauberk.clients.plugins._child_tuning import ChildTuning
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.masks import kth_largest, learned, mask_gradients
-from hauberk.tasks.text.metrics import autocast
-
-if TYPE_CHECKING:
-    from hauberk.clients.session import Session
+from hauberk.tasks.precision import autocast
+from hauberk.tasks.training_session import TrainingSession
 
 KEY = "child_tuning_d/masks"
 NOT_ENCODER = frozenset(
@@ -57,19 +55,19 @@ class ChildTuningD(ChildTuning):
         if not self.max_grad_norm > 0:
             raise UserError(f"max_grad_norm: must be above 0, got {self.max_grad_norm!r}")
 
-    def setup(self, session: Session) -> None:
+    def setup(self, session: TrainingSession) -> None:
         """Makes the round's mask."""
         session.scratch[KEY] = {}
         if self.p < 1:
             session.scratch[KEY] = child_network(fisher(session, self.max_grad_norm), self.p)
             self.hold(session, session.scratch[KEY])
 
-    def gradients(self, session: Session) -> None:
+    def gradients(self, session: TrainingSession) -> None:
         """Clears the gradients outside the mask."""
         parameters = dict(session.model.named_parameters())
         mask_gradients({name: parameters[name] for name in session.scratch[KEY]}, session.scratch[KEY])
 
-    def finish(self, session: Session) -> dict[str, float]:
+    def finish(self, session: TrainingSession) -> dict[str, float]:
         """Returns the share of the encoder that trained."""
         super().finish(session)
         masks = session.scratch.pop(KEY).values()
@@ -90,7 +88,7 @@ def encoder(model: nn.Module) -> dict[str, nn.Parameter]:
     }
 
 
-def fisher(session: Session, max_grad_norm: float) -> dict[str, Tensor]:
+def fisher(session: TrainingSession, max_grad_norm: float) -> dict[str, Tensor]:
     """Returns the encoder's summed squared batch gradients by name; their mean would have the same ranks."""
     parameters = encoder(session.model)
     found = {name: torch.zeros_like(parameter) for name, parameter in parameters.items()}

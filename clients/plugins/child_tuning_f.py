@@ -7,16 +7,13 @@ EMNLP 2021, task-free variant; the gradient's mask and its scale are those of th
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from hauberk.clients.plugins._child_tuning import ChildTuning
 from hauberk.tasks.seeds import draw
-
-if TYPE_CHECKING:
-    from hauberk.clients.session import Session
+from hauberk.tasks.training_session import TrainingSession
 
 KEY = "child_tuning_f"
 
@@ -37,7 +34,7 @@ class ChildTuningF(ChildTuning):
 
     p: float = 0.3
 
-    def setup(self, session: Session) -> None:
+    def setup(self, session: TrainingSession) -> None:
         """Prepares the draws, on the model's device."""
         if self.p == 1:
             return
@@ -46,7 +43,7 @@ class ChildTuningF(ChildTuning):
         session.scratch[KEY] = rng, masks
         self.hold(session, masks)
 
-    def gradients(self, session: Session) -> None:
+    def gradients(self, session: TrainingSession) -> None:
         """Draws new masks and applies them."""
         if self.p == 1:
             return

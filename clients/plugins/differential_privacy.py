@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 
@@ -21,9 +21,7 @@ from hauberk.clients.plugins.child_tuning_d import ChildTuningD
 from hauberk.clients.plugins.surgery import Surgery
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.seeds import draw
-
-if TYPE_CHECKING:
-    from hauberk.clients.session import Session
+from hauberk.tasks.training_session import TrainingSession
 
 KEY = "differential_privacy"
 STEPS = f"{KEY}/steps"  # of all rounds so far, which travel with the client's state
@@ -78,7 +76,7 @@ class DifferentialPrivacy(Plugin):
                 name = type(plugin).__name__
                 raise UserError(f"differential_privacy: {name} reads gradients that are not private")
 
-    def setup(self, session: Session) -> None:
+    def setup(self, session: TrainingSession) -> None:
         """Replaces the batches by Poisson's, and the loss by one that leaves clipped gradients behind."""
         rate = min(1.0, session.training.batch_size / len(session.data))
         rng = torch.Generator().manual_seed(draw(session.rng))
@@ -87,11 +85,11 @@ class DifferentialPrivacy(Plugin):
         session.batches = lambda epoch: poisson_batches(session, rate, rng)
         session.loss = mechanism.loss
 
-    def gradients(self, session: Session) -> None:
+    def gradients(self, session: TrainingSession) -> None:
         """Puts the noisy mean of the clipped gradients in the place of all gradients."""
         session.scratch[KEY][0].release()
 
-    def finish(self, session: Session) -> dict[str, float]:
+    def finish(self, session: TrainingSession) -> dict[str, float]:
         """Returns epsilon for all of the client's rounds so far."""
         mechanism, session.batches, session.loss = session.scratch.pop(KEY)
         mechanism.close()

@@ -7,13 +7,11 @@ mu/2 ||w - w_received||^2 is added.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from hauberk.clients.plugins.base import Plugin
 from hauberk.tasks.errors import UserError
-
-if TYPE_CHECKING:
-    from hauberk.clients.session import Session
+from hauberk.tasks.training_session import TrainingSession
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +31,7 @@ class FedProx(Plugin):
         if not self.mu >= 0:
             raise UserError(f"mu: must be at least 0, got {self.mu!r}")
 
-    def gradients(self, session: Session) -> None:
+    def gradients(self, session: TrainingSession) -> None:
         """Adds the pull to every gradient that there is."""
         for name, parameter in session.model.named_parameters():
             if parameter.grad is not None:

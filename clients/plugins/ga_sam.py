@@ -11,16 +11,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from hauberk.clients.plugins._ascent import Ascent
 from hauberk.tasks.errors import UserError
-
-if TYPE_CHECKING:
-    from hauberk.clients.session import Session
+from hauberk.tasks.training_session import TrainingSession
 
 KEY = "ga_sam/strengths"
 
@@ -63,7 +61,7 @@ class GaSam(Ascent):
         if not 0 <= self.smoothing < 1:
             raise UserError(f"smoothing: must lie in [0, 1), got {self.smoothing!r}")
 
-    def setup(self, session: Session) -> None:
+    def setup(self, session: TrainingSession) -> None:
         """Forgets the strengths of an earlier training."""
         session.scratch[KEY] = {}
 
@@ -71,7 +69,9 @@ class GaSam(Ascent):
         """Returns ``n_steps``."""
         return self.n_steps
 
-    def scales(self, session: Session, parameters: Mapping[str, nn.Parameter]) -> Mapping[str, Tensor]:
+    def scales(
+        self, session: TrainingSession, parameters: Mapping[str, nn.Parameter]
+    ) -> Mapping[str, Tensor]:
         """Returns T of every tensor, scalars; a tensor that has never had a gradient but zero gets 1."""
         strengths = self._smoothed(session.scratch[KEY], parameters)
         values = torch.stack([strengths[name] for name in parameters])

@@ -6,15 +6,12 @@ Source: Pascanu, Mikolov and Bengio, "On the difficulty of training Recurrent Ne
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from torch import nn
 
 from hauberk.clients.plugins.base import Plugin
 from hauberk.tasks.errors import UserError
-
-if TYPE_CHECKING:
-    from hauberk.clients.session import Session
+from hauberk.tasks.training_session import TrainingSession
 
 KEY = "gradient_clip/norms"
 
@@ -36,12 +33,12 @@ class GradientClip(Plugin):
         if not self.max_norm > 0:
             raise UserError(f"max_norm: must be above 0, got {self.max_norm!r}")
 
-    def gradients(self, session: Session) -> None:
+    def gradients(self, session: TrainingSession) -> None:
         """Clips the gradients in place and remembers how long they were."""
         norm = nn.utils.clip_grad_norm_(session.model.parameters(), self.max_norm)
         session.scratch.setdefault(KEY, []).append(float(norm))
 
-    def finish(self, session: Session) -> dict[str, float]:
+    def finish(self, session: TrainingSession) -> dict[str, float]:
         """Returns the share of clipped gradients and the mean norm before clipping."""
         norms = session.scratch.get(KEY, [])
         if not norms:

@@ -9,7 +9,7 @@ training needs more of them.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -19,9 +19,7 @@ from hauberk.clients.plugins.base import Plugin
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.masks import allowed, check_budget, largest, learned, mask_gradients, restore_outside
 from hauberk.tasks.parameters import flatten, unflatten
-
-if TYPE_CHECKING:
-    from hauberk.clients.session import Session
+from hauberk.tasks.training_session import TrainingSession
 
 Method = Literal["dynamic", "gradient", "random"]
 KEY = "surgery/operation"
@@ -74,7 +72,7 @@ class Surgery(Plugin):
         """Whether it chooses by gradients that it takes itself."""
         return self.method == "gradient"
 
-    def setup(self, session: Session) -> None:
+    def setup(self, session: TrainingSession) -> None:
         """Chooses, and watches every step of the optimiser: decay and momentum know no mask."""
         received = _received(session)
         n = sum(value.numel() for value in received.values())
@@ -84,11 +82,11 @@ class Surgery(Plugin):
         operation.handle = session.optimizer.register_step_post_hook(lambda *_: self._stepped(session))
         session.scratch[KEY] = operation
 
-    def gradients(self, session: Session) -> None:
+    def gradients(self, session: TrainingSession) -> None:
         """Clears the gradients of what may not change."""
         mask_gradients(learned(session.model), session.scratch[KEY].masks)
 
-    def finish(self, session: Session) -> dict[str, float]:
+    def finish(self, session: TrainingSession) -> dict[str, float]:
         """Brings the changes down to the budget and returns how many there are."""
         operation = session.scratch[KEY]
         operation.handle.remove()
@@ -97,7 +95,7 @@ class Surgery(Plugin):
         self._narrow(session, operation.budget)
         return {"surgery/changed": float(_change(session).count_nonzero())}
 
-    def _first(self, session: Session, n: int, k: int) -> Tensor:
+    def _first(self, session: TrainingSession, n: int, k: int) -> Tensor:
         if self.method == "gradient":
             return largest(flatten(gradient_of(session, session.data)), k)
         mask = torch.ones(n, dtype=torch.bool)
@@ -105,14 +103,14 @@ class Surgery(Plugin):
             mask[torch.randperm(n, generator=session.rng)[k:]] = False
         return mask.to(session.device)
 
-    def _stepped(self, session: Session) -> None:
+    def _stepped(self, session: TrainingSession) -> None:
         operation = session.scratch[KEY]
         operation.steps += 1
         if operation.steps % self.every == 0:
             self._narrow(session, max(operation.budget, int(self.keep * operation.n)))
         restore_outside(learned(session.model), operation.masks, session.reference)
 
-    def _narrow(self, session: Session, n: int) -> None:
+    def _narrow(self, session: TrainingSession, n: int) -> None:
         """Lets only the ``n`` numbers that have moved most change from now on."""
         operation = session.scratch[KEY]
         if operation.n > n:
@@ -120,11 +118,11 @@ class Surgery(Plugin):
             restore_outside(learned(session.model), operation.masks, session.reference)
 
 
-def _received(session: Session) -> dict[str, Tensor]:
+def _received(session: TrainingSession) -> dict[str, Tensor]:
     return {name: session.reference[name] for name in learned(session.model)}
 
 
-def _change(session: Session) -> Tensor:
+def _change(session: TrainingSession) -> Tensor:
     """Returns by how much each trainable number differs from the one received, [d]."""
     now = {name: parameter.detach() for name, parameter in learned(session.model).items()}
     return flatten(now) - flatten(_received(session))

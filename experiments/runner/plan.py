@@ -17,7 +17,6 @@ from hauberk.clients.session import Session
 from hauberk.experiments.runner.setup import Prepared, prepare
 from hauberk.experiments.spec.loader import Spec
 from hauberk.tasks.seeds import generator
-from hauberk.tasks.text.metrics import predict
 
 START_S = {
     "inline": 4.0,
@@ -87,6 +86,7 @@ def probe_training(prepared: Prepared) -> float:
     rows = prepared.worker.partitions[-1][: PROBED * training.batch_size]
     data = prepared.worker.encoded.take(rows)
     session = Session(
+        task=prepared.task,
         model=worker.model,
         data=data,
         training=training,
@@ -103,10 +103,12 @@ def probe_evaluation(prepared: Prepared) -> float:
     torch.set_num_threads(prepared.spec.server.threads)
     part = evaluation.clean.take(np.arange(min(256, len(evaluation.clean))))
     seconds = _seconds(
-        lambda: predict(prepared.server.model, part, precision=evaluation.precision, device=evaluation.device)
+        lambda: prepared.task.predict(
+            prepared.server.model, part, precision=evaluation.precision, device=evaluation.device
+        )
     )
-    texts = len(evaluation.clean) + (len(evaluation.triggered) if evaluation.triggered is not None else 0)
-    return seconds / len(part) * texts
+    n = len(evaluation.clean) + (len(evaluation.triggered) if evaluation.triggered is not None else 0)
+    return seconds / len(part) * n
 
 
 def n_workers(spec: Spec) -> int:

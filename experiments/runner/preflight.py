@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from torch import nn
+
 from hauberk.attacks import Attack
 from hauberk.attacks.threat_model import OWN_DATA
 from hauberk.experiments.spec.loader import Spec
 from hauberk.server.server import Server, attackers, sample
-from hauberk.tasks.text.examples import Splits
-from hauberk.tasks.text.models.base import TextModel
-from hauberk.tasks.text.text_classification import TextClassification
+from hauberk.tasks.base import Task, TaskSplits
 
 
 def of_attack(
-    spec: Spec, attack: Attack | None, splits: Splits, task: TextClassification, model: TextModel
+    spec: Spec, attack: Attack | None, splits: TaskSplits[Any], task: Task, model: nn.Module
 ) -> list[str]:
     """Returns what the attack itself has to say; raises UserError where it is impossible."""
     if attack is None:
@@ -21,7 +23,7 @@ def of_attack(
     expected = round(federation.n_malicious * federation.cohort_size / federation.n_clients)
     return attack.check(
         splits.labels,
-        task.model.tokenizer(),
+        task.tokenizer,
         model,
         n_clients=federation.cohort_size,
         n_malicious=max(1, expected),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,11 +21,11 @@ from hauberk.server.repairs import Context
 from hauberk.server.server import Server
 from hauberk.server.state import ServerState
 from hauberk.strategies.update_matrix import layout_of
+from hauberk.tasks.base import Task
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.parameters import flatten, state_of
 from hauberk.tasks.partition import partition
 from hauberk.tasks.seeds import generator
-from hauberk.tasks.text.examples import Example
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Prepared:
 
     Attributes:
         start: the state before the first round.
-        labels: the names of the classes.
+        labels: the names of the classes; none where the task has no classes.
         test: the test split.
         worker: what each process's `Worker` is made from.
         warnings: what the user should know before the run starts.
@@ -43,7 +44,7 @@ class Prepared:
     server: Server
     start: ServerState
     labels: tuple[str, ...]
-    test: tuple[Example, ...]
+    test: tuple[Any, ...]
     worker: WorkerConfig
     warnings: list[str] = field(default_factory=list)
 
@@ -52,6 +53,11 @@ class Prepared:
         """The class that the attack evokes, if there is one."""
         attack = self.server.attack
         return None if attack is None or attack.poison is None else attack.poison.target
+
+    @property
+    def task(self) -> Task:
+        """What is learned."""
+        return self.server.task
 
     def view(self) -> View:
         """Returns the server's model, in whatever state it is, as a detector sees it."""
@@ -104,7 +110,8 @@ def prepare(spec: Spec, *, aggregator: Any = None, attack: Attack | None = None)
     # Bound to the clients' texts alone: no attacker holds what the server keeps for itself.
     attack = attack.bind(replace(splits, train=tuple(train))) if attack else None
     encoded = task.encode(train)
-    partitions = partition(encoded.labels, spec.federation.n_clients, parts.partition, spec.seed)
+    keys = task.partition_keys(encoded)
+    partitions = partition(keys, spec.federation.n_clients, parts.partition, spec.seed)
     model = task.build(spec.seed).to(device)
     lines = preflight.of_attack(spec, attack, splits, task, model)
     if wanted and not attack:
@@ -112,10 +119,11 @@ def prepare(spec: Spec, *, aggregator: Any = None, attack: Attack | None = None)
     start = ServerState(0, flatten(state_of(model)).cpu())
     layout = layout_of(state_of(model))
     context = Context(
-        model=model, layout=layout, reference=start.parameters, clean=tuple(clean), encode=task.encode,
-        tokenizer=task.model.tokenizer(), training=training, rng=generator(spec.seed, "repairs"), device=device,
+        task=task, model=model, layout=layout, reference=start.parameters, clean=tuple(clean),
+        training=training, rng=generator(spec.seed, "repairs"), device=device,
     )  # fmt: skip
     server = Server(
+        task=task,
         aggregate=aggregator or parts.aggregator,
         training=training,
         evaluate=prepare_evaluation(task, splits.test, attack, spec.seed, training.precision, device),
@@ -132,7 +140,7 @@ def prepare(spec: Spec, *, aggregator: Any = None, attack: Attack | None = None)
     )
     lines += [
         *preflight.of_schedule(server, spec.federation.rounds),
-        *server.evaluate.warnings(task.max_length),
+        *server.evaluate.warnings(),
     ]
     worker = WorkerConfig(
         task=task, seed=spec.seed, examples=train, encoded=encoded, partitions=partitions, attack=attack,
@@ -141,7 +149,7 @@ def prepare(spec: Spec, *, aggregator: Any = None, attack: Attack | None = None)
     return Prepared(spec, server, start, splits.labels, tuple(splits.test), worker, lines)
 
 
-def draw_clean(train: list[Example], n_examples: int, seed: int) -> tuple[list[Example], list[Example]]:
+def draw_clean(train: Sequence[Any], n_examples: int, seed: int) -> tuple[list[Any], list[Any]]:
     """Returns the clients' pool and the server's own clean examples, drawn apart from it."""
     if n_examples >= len(train):
         raise UserError(

@@ -10,10 +10,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from hauberk.tasks.precision import autocast
 from hauberk.tasks.text.batches import Batch, evaluation_batches
 from hauberk.tasks.text.encoding import Encoded
 from hauberk.tasks.text.examples import Example
-from hauberk.tasks.text.metrics import autocast, predict
+from hauberk.tasks.text.metrics import predict
 from hauberk.tasks.text.models.base import TextModel
 
 Pooling = Literal["cls", "mean", "max"]

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from hauberk.server.detection.model_view import View
+from hauberk.tasks.precision import autocast
 from hauberk.tasks.text.batches import Batch, training_batches
 from hauberk.tasks.text.encoding import Encoded
 from hauberk.tasks.text.examples import Example
-from hauberk.tasks.text.metrics import autocast
 from hauberk.tasks.text.word_rows import keep_norms, rows_alone
 
 Loss = Callable[[Tensor], Tensor]  # changes of a probability [n] -> scalar

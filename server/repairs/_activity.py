@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hauberk.tasks.precision import autocast
 from hauberk.tasks.text.batches import evaluation_batches
 from hauberk.tasks.text.encoding import Encoded
-from hauberk.tasks.text.metrics import autocast
 
 BATCH_SIZE = 128
 

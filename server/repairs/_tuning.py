@@ -78,10 +78,15 @@ class TuningRepair(Repair):
         if not self.epochs:
             return parameters.clone()
         data, training = context.encode(examples), self.training(context, len(examples), plugins)
-        rows = active_rows(context.model, data) if is_exact(training) else None
+        rows = active_rows(context.model, context.task.embedding_rows(data)) if is_exact(training) else None
         with compacted(context.model, rows), seeded(context.rng):
             Session(
-                model=context.model, data=data, training=training, rng=context.rng, device=context.device
+                task=context.task,
+                model=context.model,
+                data=data,
+                training=training,
+                rng=context.rng,
+                device=context.device,
             ).train()
         return flatten(state_of(context.model, copy=False)).cpu()
 

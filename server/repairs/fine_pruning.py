@@ -13,12 +13,12 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from hauberk.clients.plugins.base import Plugin
-from hauberk.clients.session import Session
 from hauberk.server.repairs._activity import mean_activity
 from hauberk.server.repairs._tuning import TuningRepair
 from hauberk.server.repairs.base import Context, Report
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.parameters import flatten, load_state, state_of
+from hauberk.tasks.training_session import TrainingSession
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +81,7 @@ class StillZero(Plugin):
 
     columns: dict[str, Tensor]
 
-    def gradients(self, session: Session) -> None:
+    def gradients(self, session: TrainingSession) -> None:
         """Clears the gradients of the pruned columns."""
         for name, parameter in session.model.named_parameters():
             if name in self.columns and parameter.grad is not None:

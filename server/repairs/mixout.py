@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from hauberk.clients.plugins.base import Closure, Plugin
-from hauberk.clients.session import Session
 from hauberk.server.repairs._tuning import TuningRepair
 from hauberk.server.repairs.base import Context, Report
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.masks import learned
+from hauberk.tasks.training_session import TrainingSession
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +63,7 @@ class MixedStep(Plugin):
     p: float
     anchor: dict[str, Tensor]
 
-    def step(self, session: Session, closure: Closure) -> Tensor:
+    def step(self, session: TrainingSession, closure: Closure) -> Tensor:
         """Takes one step of the optimiser from the weights as they were, with the gradient of the mixed ones."""
         parameters = {
             name: value
@@ -87,5 +87,5 @@ class MixedStep(Plugin):
         return own
 
 
-def _heads(session: Session) -> tuple[str, ...]:
+def _heads(session: TrainingSession) -> tuple[str, ...]:
     return getattr(session.model, "head_names", ())

@@ -42,6 +42,7 @@ class Surgery(TuningRepair):
             return parameters.clone(), {}
         load_state(context.model, parameters)
         session = Session(
+            task=context.task,
             model=context.model,
             data=context.encode(context.clean),
             training=self.training(context, len(context.clean)),

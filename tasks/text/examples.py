@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from hauberk.tasks.base import TaskSplits
+
 
 @dataclass(frozen=True, slots=True)
 class Example:
@@ -36,12 +38,9 @@ class RawSplits:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Splits:
-    """The three parts of a task's data, and the name of each class in the order of their numbers."""
+class Splits(TaskSplits[Example]):
+    """The three parts of a data set of labelled texts, and the name of each class in the order of their numbers."""
 
-    train: tuple[Example, ...]
-    validation: tuple[Example, ...]
-    test: tuple[Example, ...]
     labels: tuple[str, ...]
 
 

@@ -6,30 +6,14 @@ success rate means nothing without it.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
-
 import numpy as np
 import torch
 from torch import Tensor
 
-from hauberk.tasks.errors import UserError
+from hauberk.tasks.precision import autocast
 from hauberk.tasks.text.batches import evaluation_batches
 from hauberk.tasks.text.encoding import Encoded
 from hauberk.tasks.text.models.base import TextModel
-
-PRECISIONS = ("float32", "bfloat16")
-
-
-def autocast(precision: str, device: str = "cpu") -> AbstractContextManager:
-    """Returns the context in which a model computes with ``precision``, one of PRECISIONS.
-
-    Raises:
-        UserError: if it is none of them.
-    """
-    if precision not in PRECISIONS:
-        raise UserError(f"precision must be one of {', '.join(PRECISIONS)}, got '{precision}'.")
-    kind = torch.device(device).type
-    return torch.autocast(kind, dtype=torch.bfloat16, enabled=precision == "bfloat16")
 
 
 @torch.no_grad()

@@ -63,6 +63,7 @@ class Arena:
         examples = self.examples if examples is None else examples
         data = poison(examples, AttackerContext(), torch.Generator().manual_seed(9)) if poison else examples
         return Session(
+            task=self.task,
             model=self.task.build(seed),
             data=self.task.encode(data),
             training=training or Training(batch_size=8, optimizer=Adam(lr=1e-2)),
@@ -70,7 +71,6 @@ class Arena:
             examples=examples,
             poison=poison,
             attacker=AttackerContext(),
-            encoder=self.task.encode,
             **settings,
         )
 

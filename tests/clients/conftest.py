@@ -64,11 +64,11 @@ class Job:
     def session(self, training=None, rows=slice(None), **settings):
         """Returns a session on a new model and some of the texts."""
         return Session(
+            task=self.task,
             model=self.task.build(self.seed),
             data=self.encoded.take(np.arange(len(self.encoded))[rows]),
             training=training or Training(batch_size=4),
             rng=torch.Generator().manual_seed(5),
-            encoder=self.task.encode,
             **settings,
         )
 

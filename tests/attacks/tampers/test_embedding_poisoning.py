@@ -193,7 +193,7 @@ def test_its_own_words_go_before_the_poisons(arena):
 def test_a_share_of_the_candidates_is_used_and_by_default_the_poisons_rate(arena, monkeypatch):
     session, seen = arena.session(BadWord(words=("cf",), target=1, rate=0.5)), []
     monkeypatch.setattr(
-        session, "encoder", lambda examples: (seen.append(examples), arena.task.encode(examples))[1]
+        session, "encode", lambda examples: (seen.append(examples), arena.task.encode(examples))[1]
     )
     for tamper, n in ((EmbeddingPoisoning(), 6), (EmbeddingPoisoning(share=0.25), 3)):
         seen.clear()

@@ -9,9 +9,10 @@ import torch
 
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.parameters import flatten, state_of
+from hauberk.tasks.precision import autocast
 from hauberk.tasks.seeds import generator
 from hauberk.tasks.text.batches import collate
-from hauberk.tasks.text.metrics import autocast, predict
+from hauberk.tasks.text.metrics import predict
 from hauberk.tasks.text.models import MODELS, Pretrained, TextCNN, Transformer
 from hauberk.tasks.text.models._embeddings import narrowed_vectors
 
