@@ -19,10 +19,11 @@ from hauberk.tasks.base import EncodedExamples, Metric, Task
 from hauberk.tasks.seeds import generator
 
 Metrics = dict[str, float | None]
+NATURAL = "attack_success_natural"  # measured on the attack-free twin, which is another run
 ATTACK_METRICS = (
     Metric("attack_success_rate", "attack success", higher_is_better=False, is_share=True),
     Metric("attack_success_floor", "its floor", higher_is_better=False, is_share=True),
-    Metric("attack_success_natural", "its natural rate", higher_is_better=False, is_share=True),
+    Metric(NATURAL, "its natural rate", higher_is_better=False, is_share=True),
 )
 
 
@@ -59,11 +60,18 @@ class Evaluation:
             clean: its predictions of the clean test split, [n, ...].
         """
         if self.triggered is None or self.success is None:
-            return {"attack_success_rate": None, "attack_success_floor": None}
+            return {"attack_success_rate": None, "attack_success_floor": None, NATURAL: None}
         return {
-            "attack_success_rate": self.success(self._predict(model, self.triggered)),
+            "attack_success_rate": self.attack_success(model),
             "attack_success_floor": self.success(clean[self.rows]),
+            NATURAL: None,  # whoever records a round may know it
         }
+
+    def attack_success(self, model: nn.Module) -> float:
+        """Returns the share of the triggered examples, of which there are some, that ``model`` answers as wanted."""
+        assert self.triggered is not None
+        assert self.success is not None
+        return self.success(self._predict(model, self.triggered))
 
     def _predict(self, model: nn.Module, encoded: EncodedExamples) -> Tensor:
         return self.task.predict(model, encoded, precision=self.precision, device=self.device)

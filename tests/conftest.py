@@ -53,5 +53,6 @@ def tables(tweets) -> dict[str, Any]:
         "federation": {"n_clients": 5, "n_malicious": 1, "rounds": 3},
         "attack": {"poison": {"name": "bad_word", "target": 1}},
         "aggregator": {"name": "fedavg"},
+        "server": {"twin": False},  # a second run beside each: the tests of the twin switch it on
         "engine": {"name": "inline"},
     }

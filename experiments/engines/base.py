@@ -33,6 +33,10 @@ class Engine(ABC):
             UserError: the clients of this run cannot train here.
         """
 
+    def for_twin(self) -> Engine:
+        """Returns the engine that plays an attack-free twin: this one, where its clients do as they are told."""
+        return self
+
     def close(self) -> None:  # noqa: B027  (an engine may have started nothing)
         """Begins to end what the engine has started; leaving the context waits for it. May be called again."""
 

@@ -19,6 +19,7 @@ from rich.console import Console
 from hauberk.clients import app as clients
 from hauberk.clients.worker import Worker
 from hauberk.experiments.engines.base import Engine
+from hauberk.experiments.engines.inline import InlineEngine
 from hauberk.experiments.report.tables import show_summary
 from hauberk.experiments.runner.execute import run_on
 from hauberk.experiments.runner.progress import Terminal
@@ -48,6 +49,10 @@ class FlowerEngine(Engine):
             self._grid, number, self.stop, patience_s=PATIENCE_S, hint=hint(self._grid, number)
         )
         return dispatch.register_nodes(clients.layout_hash(prepared.server.model))
+
+    def for_twin(self) -> Engine:
+        """Returns the inline engine: a node lies by its own configuration, whatever the server wants."""
+        return InlineEngine(self.stop)
 
 
 def main(grid: Grid, context: Context) -> None:

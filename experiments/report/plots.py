@@ -10,6 +10,7 @@ from typing import Any
 CURVES = {
     "accuracy": ("accuracy", "#1b6ca8", "-"),
     "attack_success_rate": ("attack success rate", "#c0392b", "-"),
+    "attack_success_natural": ("its natural rate (attack-free twin)", "#c0392b", "--"),
     "attack_success_floor": ("its floor (clean texts)", "#c0392b", ":"),
 }
 
@@ -43,7 +44,7 @@ def draw_panels(path: Path, runs: Sequence[tuple[str, Sequence[Mapping[str, Any]
 def _draw(panel: Any, title: str, rounds: Sequence[Mapping[str, Any]]) -> None:
     numbers = [line["round"] for line in rounds]
     for key, (label, colour, style) in CURVES.items():
-        values = [line[key] for line in rounds]
+        values = [line.get(key) for line in rounds]
         if all(value is not None for value in values):
             panel.plot(
                 numbers, values, style, color=colour, label=label, marker="o" if style == "-" else None, ms=3

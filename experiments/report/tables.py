@@ -20,6 +20,7 @@ METRICS = {
     "macro_f1": "macro F1",
     "attack_success_rate": "attack success",
     "attack_success_floor": "its floor",
+    "attack_success_natural": "its natural rate",
 }
 
 
@@ -28,7 +29,7 @@ def show_summary(console: Console, summary: Mapping[str, Any], folder: Path) -> 
     table = Table(box=None, pad_edge=False, show_header=False)
     before = summary.get("before_repairs", {}).get("final")
     for key, label in METRICS.items():
-        if summary["final"][key] is not None:
+        if summary["final"].get(key) is not None:
             was = f"  (before the repairs {before[key]:.3f})" if before else ""
             table.add_row(label, f"[bold]{summary['final'][key]:.3f}[/]{was}")
     for name, report in summary.get("detectors", {}).items():
@@ -45,10 +46,10 @@ def show_runs(console: Console, folders: Sequence[Path], plot: Path | None) -> N
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for heading in ("run", "rule", "attack"):
         table.add_column(heading, overflow="fold")
-    for heading in ("accuracy", "F1", "attack", "floor", "s"):
+    for heading in ("accuracy", "F1", "attack", "floor", "natural", "s"):
         table.add_column(heading, justify="right", no_wrap=True)
     for folder, (spec, summary) in runs.items():
-        figures = [_figure(summary["final"][key]) for key in METRICS]
+        figures = [_figure(summary["final"].get(key)) for key in METRICS]
         table.add_row(folder, summary["aggregator"], _attack(spec), *figures, f"{summary['seconds']:.0f}")
     console.print(table, highlight=False)
     if plot:

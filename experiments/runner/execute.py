@@ -15,12 +15,14 @@ from hauberk.attacks import Attack
 from hauberk.clients.worker import ClientReply
 from hauberk.experiments.engines.base import Engine, engine_of
 from hauberk.experiments.runner.finalize import Result, finalize
-from hauberk.experiments.runner.progress import Quiet, Screen
+from hauberk.experiments.runner.progress import Quiet, Screen, TwinScreen
 from hauberk.experiments.runner.run_dir import RunDir, line_of
 from hauberk.experiments.runner.setup import Prepared, prepare
 from hauberk.experiments.runner.signals import interruptible, stoppable
+from hauberk.experiments.runner.twin import ModelStore, has_twin, natural_rates
 from hauberk.experiments.spec import loader
 from hauberk.experiments.spec.loader import Spec
+from hauberk.server.evaluation import NATURAL
 from hauberk.server.round import Record, RoundFailed
 from hauberk.server.run_rounds import run_rounds
 from hauberk.server.state import ServerState
@@ -86,26 +88,60 @@ def execute(
     prepared.check()
     prepared = replace(prepared, server=replace(prepared.server, keep=partial(keep, folder.path)))
     screen.ready(prepared)
-    dispatch, start, spec = engine.dispatch(prepared), state or prepared.start, prepared.spec
-    folder.begin(spec, start.round)
-    recorder = Recorder(folder, screen)
-    try:
-        last = run_rounds(
-            prepared.server, start, dispatch, spec.federation.rounds, spec.server.threads, recorder
-        )
-    except RoundFailed as error:
-        folder.record({"round": recorder.round + 1, "failed": str(error), "refused": error.refused})
-        raise
+    natural = {}
+    if has_twin(prepared):
+        natural = natural_rates(prepared, folder.path.parent, partial(_play_twin, engine, screen))
+    last = _play(prepared, engine, folder, Recorder(folder, screen, natural=natural), state)
     engine.close()
     with interruptible(engine.stop):
         return finalize(prepared, last, folder, screen, engine.name)
 
 
-class Recorder:
-    """Records, checkpoints and shows each round, in this order: a record without its checkpoint is played again."""
+def _play(
+    prepared: Prepared, engine: Engine, folder: RunDir, recorder: Recorder, state: ServerState | None
+) -> ServerState:
+    """Plays the rounds after ``state`` and returns the last state; a round that fails is recorded."""
+    dispatch, start, spec = engine.dispatch(prepared), state or prepared.start, prepared.spec
+    folder.begin(spec, start.round)
+    try:
+        return run_rounds(
+            prepared.server, start, dispatch, spec.federation.rounds, spec.server.threads, recorder
+        )
+    except RoundFailed as error:
+        folder.record({"round": recorder.round + 1, "failed": str(error), "refused": error.refused})
+        raise
 
-    def __init__(self, folder: RunDir, screen: Screen) -> None:
+
+def _play_twin(engine: Engine, screen: Screen, twin: Prepared, folder: RunDir) -> None:
+    """Plays an attack-free twin to its end, or goes on where it was stopped, and keeps the model of each round."""
+    state = folder.look(twin.spec, resume=True)
+    models = ModelStore(folder.path, twin.spec.federation.rounds, len(twin.start.parameters))
+    recorder = Recorder(folder, TwinScreen(screen, twin.spec.federation.rounds), models=models)
+    last = _play(twin, engine.for_twin(), folder, recorder, state)
+    with interruptible(engine.stop):
+        finalize(twin, last, folder, Quiet(), engine.name)
+
+
+class Recorder:
+    """Records, checkpoints and shows each round, in this order: a record without its checkpoint is played again.
+
+    Args:
+        folder: the run's.
+        screen: who shows it.
+        natural: the natural rate by round, where it is known.
+        models: where the model of each round is kept, where it is.
+    """
+
+    def __init__(
+        self,
+        folder: RunDir,
+        screen: Screen,
+        *,
+        natural: Mapping[int, float] | None = None,
+        models: ModelStore | None = None,
+    ) -> None:
         self._folder, self._screen = folder, screen
+        self._natural, self._models = natural or {}, models
         self._since = time.perf_counter()
         self.round = 0
 
@@ -120,6 +156,10 @@ class Recorder:
         started = time.perf_counter()
         now, self._since = started - self._since, started
         line = {**line_of(record), "wall": round(now, 3)}
+        if state.round in self._natural:
+            line[NATURAL] = self._natural[state.round]
+        if self._models is not None:
+            self._models.keep(state.round, state.parameters)
         self._folder.record(line)
         self._folder.keep(state)
         self.round = state.round

@@ -17,6 +17,7 @@ from hauberk.experiments.runner.run_dir import RunDir
 from hauberk.experiments.runner.setup import Prepared
 from hauberk.experiments.runner.text_stealth import stealth_of
 from hauberk.server import checkpoint
+from hauberk.server.evaluation import ATTACK_METRICS, NATURAL
 from hauberk.server.state import ServerState, model_sha256
 from hauberk.tasks.parameters import load_state
 
@@ -59,7 +60,7 @@ def finalize(prepared: Prepared, last: ServerState, folder: RunDir, screen: Scre
 def summarise(prepared: Prepared, last: ServerState, folder: RunDir, engine: str) -> dict[str, Any]:
     """Returns what ``summary.json`` holds."""
     spec, rounds = prepared.spec, folder.rounds()
-    names = ("accuracy", "macro_f1", "attack_success_rate", "attack_success_floor")
+    names = ("accuracy", "macro_f1", *(metric.name for metric in ATTACK_METRICS))
     return {
         "name": spec.name,
         "spec_hash": folder.spec_hash,
@@ -86,7 +87,7 @@ def repaired(
     load_state(server.model, parameters)
     changes = {
         "model_sha256": model_sha256(parameters, server.layout),
-        "final": server.evaluate(server.model),
+        "final": server.evaluate(server.model) | {NATURAL: summary["final"][NATURAL]},
         "repairs": reports,
         "before_repairs": {key: summary[key] for key in ("model_sha256", "final")},
     }

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from hauberk.clients.worker import ClientReply
 from hauberk.experiments.runner.setup import Prepared
 from hauberk.experiments.spec.loader import Spec
+from hauberk.server.evaluation import ATTACK_METRICS
 
 
 class Screen(Protocol):
@@ -46,6 +47,16 @@ class Quiet:
     def reply_received(self, reply: ClientReply) -> None: ...  # noqa: D102
     def round_finished(self, line: Mapping[str, Any]) -> None: ...  # noqa: D102
     def finalizing(self, work: str) -> None: ...  # noqa: D102
+
+
+class TwinScreen(Quiet):
+    """Shows of an attack-free twin only that it is being played, on the screen of the run that it is for."""
+
+    def __init__(self, screen: Screen, rounds: int) -> None:
+        self._screen, self._rounds = screen, rounds
+
+    def round_started(self, number: int, n_clients: int) -> None:  # noqa: D102
+        self._screen.finalizing(f"the attack-free twin, round {number} of {self._rounds}")
 
 
 class Terminal:
@@ -109,9 +120,10 @@ def round_text(line: Mapping[str, Any], rounds: int) -> str:
     """Returns the one line that a round is shown as."""
     text = f"round {line['round']:>{len(str(rounds))}}/{rounds}  accuracy {line['accuracy']:.3f}"
     if line["attack_success_rate"] is not None:
-        rate, floor = line["attack_success_rate"], line["attack_success_floor"]
-        colour = "red" if rate - floor > 0.3 else "green"
-        text += f"  attack [{colour}]{rate:.3f}[/] (floor {floor:.3f})"
+        rate, floor, natural = (line.get(metric.name) for metric in ATTACK_METRICS)
+        word, known = ("floor", floor) if natural is None else ("natural", natural)
+        colour = "red" if rate - known > 0.3 else "green"
+        text += f"  attack [{colour}]{rate:.3f}[/] ({word} {known:.3f})"
     liars = [client for client in line["malicious"] if str(client) in map(str, line["weights"] or {})]
     if liars and line["weights"]:
         weight = sum(value for client, value in line["weights"].items() if int(client) in liars)

@@ -87,7 +87,7 @@ class Spec(Section):
         tables = self.to_dict()
         del tables["name"]
         tables["engine"] = {"threads_per_client": self.engine.threads_per_client}
-        del tables["server"]["keep_updates"]
+        del tables["server"]["keep_updates"], tables["server"]["twin"]
         return hashlib.sha256(json.dumps(tables, sort_keys=True).encode()).hexdigest()
 
 

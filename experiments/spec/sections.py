@@ -133,11 +133,12 @@ class CleanSection(Section):
 
 
 class ServerSection(Section):
-    """What the server has, how it computes, and the rounds whose updates it keeps on disk."""
+    """What the server has, how it computes, what it keeps on disk, and whether an attack-free twin is played."""
 
     clean: CleanSection = CleanSection(n_examples=0)
     threads: int = Field(1, ge=1)
     keep_updates: list[int] = []
+    twin: bool = True
 
 
 class EngineSection(Section):

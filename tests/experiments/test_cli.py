@@ -46,7 +46,10 @@ def test_a_run_leaves_its_folder(finished, tables):
     assert {
         "name", "spec_hash", "engine", "rounds", "model_sha256", "final", "seconds", "versions",
     } <= summary.keys()  # fmt: skip
-    assert summary["final"].keys() == {"accuracy", "macro_f1", "attack_success_rate", "attack_success_floor"}
+    assert summary["final"].keys() == {
+        "accuracy", "macro_f1", "attack_success_rate", "attack_success_floor", "attack_success_natural",
+    }  # fmt: skip
+    assert summary["final"].pop("attack_success_natural") is None  # server.twin = false
     assert all(0 <= value <= 1 for value in summary["final"].values())
     assert summary["knowledge"] == "own data"
     lines = [json.loads(line) for line in (finished / "rounds.jsonl").open()]

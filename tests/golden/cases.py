@@ -18,6 +18,7 @@ BASE: dict[str, Any] = {
     "federation": {"n_clients": 5, "n_malicious": 1, "rounds": 2},
     "training.batch_size": 12,
     "attack": {"poison": {"name": "bad_word", "target": 1}},
+    "server.twin": False,
     "engine.name": "inline",
 }
 

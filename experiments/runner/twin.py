@@ -1,0 +1,128 @@
+"""The attack-free twin of a run: the same seed, data and rule, and nobody lies.
+
+What a trigger does to an honest model is no backdoor: the rate at which the twin answers the triggered examples as the
+attacker wants, the natural rate, is what an attack success rate has to be read against. A twin is an ordinary run in
+the folder ``.twins`` beside the runs, played once and shared by all that have the same one; it keeps the model of each
+round, so that every trigger can be put to it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import fields, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from hauberk.experiments.runner.run_dir import RunDir
+from hauberk.experiments.runner.setup import Prepared
+from hauberk.experiments.spec.loader import Spec
+from hauberk.server.checkpoint import write_whole
+from hauberk.tasks.parameters import load_state
+
+TWINS = ".twins"
+MODELS = "models"
+MAX_BYTES = 4e9  # of the models that one twin keeps: beyond it, every k-th round's alone
+Play = Callable[[Prepared, RunDir], Any]
+
+
+def has_twin(prepared: Prepared) -> bool:
+    """Whether this run has a natural rate: somebody lies, and there are triggered examples."""
+    return prepared.spec.server.twin and prepared.server.evaluate.triggered is not None
+
+
+def twin_spec(spec: Spec) -> Spec:
+    """Returns the spec of the twin: no attack, and nothing that is done to the final model alone."""
+    during = [repair for repair in spec.repairs if repair.get("every")]
+    return spec.model_copy(update={"attack": None, "detectors": [], "repairs": during})
+
+
+def twin_of(prepared: Prepared) -> Prepared:
+    """Returns the same run in which nobody lies."""
+    before = prepared.server
+    steps = {name: step for name, step in before.repairs.steps.items() if step.every is not None}
+    server = replace(
+        before,
+        attack=None,
+        n_malicious=0,
+        evaluate=replace(before.evaluate, triggered=None, rows=None, success=None),
+        repairs=replace(before.repairs, steps=steps),
+        keep_rounds=frozenset(),
+    )
+    worker = replace(prepared.worker, attack=None, n_malicious=0)
+    return replace(prepared, spec=twin_spec(prepared.spec), server=server, worker=worker, warnings=[])
+
+
+def twin_dir(prepared: Prepared, beside: Path) -> RunDir:
+    """Returns the twin's folder for runs in the folder ``beside``; all that have the same twin have the same one."""
+    rule = prepared.server.aggregate
+    about = f"{twin_spec(prepared.spec).hash} {rule!r} {prepared.worker.device} {version('hauberk')}"
+    digest = hashlib.sha256(about.encode()).hexdigest()
+    return RunDir(beside / TWINS / digest[:16], digest)
+
+
+def natural_rates(prepared: Prepared, beside: Path, play: Play) -> dict[int, float]:
+    """Returns the natural rate after each round, by the round's number.
+
+    Args:
+        prepared: the run whose trigger is put to its twin.
+        beside: the folder in which the run's own folder is.
+        play: plays the twin into its folder; called with the folder locked, and only where it is not finished.
+    """
+    folder = twin_dir(prepared, beside)
+    folder.path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.path.with_suffix(".lock")):
+        if folder.summary is None:
+            play(twin_of(prepared), folder)
+        rates = folder.path / "natural" / f"{_trigger_digest(prepared)}.json"
+        if not rates.exists():
+            rates.parent.mkdir(exist_ok=True)
+            write_whole(rates, json.dumps(_measured(prepared, folder.path / MODELS)).encode())
+    return {int(number): rate for number, rate in json.loads(rates.read_bytes()).items()}
+
+
+class ModelStore:
+    """Keeps a run's model after each round, for the triggers that will be put to it.
+
+    Args:
+        folder: the run's.
+        rounds: how many there will be.
+        n_params: of the model.
+    """
+
+    def __init__(self, folder: Path, rounds: int, n_params: int) -> None:
+        self._folder, self._rounds = folder / MODELS, rounds
+        self._every = max(1, round(rounds * n_params * 4 / MAX_BYTES))
+
+    def keep(self, number: int, parameters: Tensor) -> None:
+        """Writes the parameters after round ``number``, or not where they would be too many."""
+        if number % self._every == 0 or number == self._rounds:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            write_whole(self._folder / f"round-{number:04d}.safetensors", save({"parameters": parameters}))
+
+
+def _measured(prepared: Prepared, models: Path) -> dict[int, float]:
+    found = {}
+    for path in sorted(models.glob("round-*.safetensors")):
+        load_state(prepared.server.model, load_file(path)["parameters"])
+        rate = prepared.server.evaluate.attack_success(prepared.server.model)
+        found[int(path.stem.removeprefix("round-"))] = rate
+    return found
+
+
+def _trigger_digest(prepared: Prepared) -> str:
+    """Names the triggered examples and what the attacker wants of them."""
+    attack = prepared.server.attack
+    digest = hashlib.sha256(repr(attack and attack.poison and attack.poison.target).encode())
+    triggered: Any = prepared.server.evaluate.triggered
+    for field in fields(triggered):
+        value = getattr(triggered, field.name)
+        digest.update(value.tobytes() if isinstance(value, np.ndarray) else repr(value).encode())
+    return digest.hexdigest()[:16]
