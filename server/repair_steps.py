@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from hauberk.server.repairs.base import Context, Repair, Report
+from hauberk.server.assets import ServerAssets
+from hauberk.server.repairs.base import Repair, Report
 from hauberk.tasks.seeds import generator
 
 Reports = dict[str, Report]
@@ -18,11 +19,11 @@ class Repairs:
     """Repairs in their order, by name, with what they work on.
 
     Attributes:
-        context: all but the generator, which each repair gets for itself in each round.
+        assets: all but the generator, which each repair gets for itself in each round.
         seed: the experiment's.
     """
 
-    context: Context
+    assets: ServerAssets
     seed: int
     steps: Mapping[str, Repair] = field(default_factory=dict)
 
@@ -44,6 +45,6 @@ class Repairs:
     def _apply(self, names: Iterable[str], parameters: Tensor, round: int) -> tuple[Tensor, Reports]:
         reports: Reports = {}
         for name in names:
-            context = self.context.with_rng(generator(self.seed, round, f"repair {name}"))
-            parameters, reports[name] = self.steps[name](parameters, context)
+            assets = self.assets.with_rng(generator(self.seed, round, f"repair {name}"))
+            parameters, reports[name] = self.steps[name](parameters, assets)
         return parameters, reports

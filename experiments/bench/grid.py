@@ -118,7 +118,8 @@ def check_cells(cells: Sequence[Cell]) -> list[loader.Spec]:
     Raises:
         SpecError: all mistakes of all cells, each once, with the first cell that has it.
     """
-    specs, wrong = [], {}
+    specs: list[loader.Spec] = []
+    wrong: dict[str, str] = {}
     for cell in cells:
         try:
             specs.append(loader.parse(cell.tables))

@@ -16,7 +16,7 @@ from hauberk.experiments.spec import loader
 from hauberk.experiments.spec.loader import Spec
 from hauberk.server import checkpoint
 from hauberk.server.detectors import View
-from hauberk.server.evaluation import Metrics
+from hauberk.server.evaluation import NATURAL, Metrics
 from hauberk.server.repair_steps import Reports
 from hauberk.server.repairs import Repair
 from hauberk.tasks.errors import UserError
@@ -33,11 +33,13 @@ class Finished:
         prepared: as it was before the first round; its one model is overwritten by whoever computes with it.
         parameters: of the final model, after the repairs of its spec, [n_params].
         rounds: how many there were.
+        natural: the natural rate of its attack; None where there is none.
     """
 
     prepared: Prepared
     parameters: Tensor
     rounds: int
+    natural: float | None = None
 
     @property
     def spec(self) -> Spec:
@@ -47,7 +49,7 @@ class Finished:
     @property
     def clean(self) -> tuple[Example, ...]:
         """The server's own examples."""
-        return tuple(self.prepared.server.repairs.context.clean)
+        return tuple(self.prepared.server.repairs.assets.clean)
 
     @cached_property
     def view(self) -> View:
@@ -71,7 +73,7 @@ class Finished:
         """Returns what a model with these ``parameters`` [n_params] is worth on the test split."""
         server = self.prepared.server
         load_state(server.model, parameters)
-        return server.evaluate(server.model)
+        return {**server.evaluate(server.model), NATURAL: self.natural}
 
     def repaired(
         self, steps: Mapping[str, Repair], *, n_clean: int | None = None, seed: int | None = None
@@ -99,7 +101,7 @@ class Finished:
             if step.needs_clean and not clean:
                 raise UserError(f"{name} needs clean examples, and this run has server.clean.n_examples = 0")
         once = {name: replace(step, when="end", every=None) for name, step in steps.items()}
-        chosen = replace(repairs, steps=once, context=replace(repairs.context, clean=clean))
+        chosen = replace(repairs, steps=once, assets=replace(repairs.assets, clean=clean))
         chosen = chosen if seed is None else replace(chosen, seed=seed)
         return chosen.after_training(self.parameters, self.rounds)
 
@@ -111,7 +113,7 @@ def read_finished(run: str | Path) -> Finished:
         UserError: there is no finished run, or its data have gone.
     """
     spec, summary, parameters = read_parameters(Path(run))
-    return Finished(prepare(spec), parameters, summary["rounds"])
+    return Finished(prepare(spec), parameters, summary["rounds"], summary["final"].get(NATURAL))
 
 
 def read_parameters(run: Path) -> tuple[Spec, dict[str, Any], Tensor]:

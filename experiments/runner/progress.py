@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from hauberk.clients.worker import ClientReply
 from hauberk.experiments.runner.setup import Prepared
 from hauberk.experiments.spec.loader import Spec
-from hauberk.server.evaluation import ATTACK_METRICS
+from hauberk.server.evaluation import NATURAL
 
 
 class Screen(Protocol):
@@ -120,8 +120,8 @@ def round_text(line: Mapping[str, Any], rounds: int) -> str:
     """Returns the one line that a round is shown as."""
     text = f"round {line['round']:>{len(str(rounds))}}/{rounds}  accuracy {line['accuracy']:.3f}"
     if line["attack_success_rate"] is not None:
-        rate, floor, natural = (line.get(metric.name) for metric in ATTACK_METRICS)
-        word, known = ("floor", floor) if natural is None else ("natural", natural)
+        rate, natural = line["attack_success_rate"], line.get(NATURAL)
+        word, known = ("floor", line["attack_success_floor"]) if natural is None else ("natural", natural)
         colour = "red" if rate - known > 0.3 else "green"
         text += f"  attack [{colour}]{rate:.3f}[/] ({word} {known:.3f})"
     liars = [client for client in line["malicious"] if str(client) in map(str, line["weights"] or {})]

@@ -13,11 +13,11 @@ from hauberk.clients.worker import Worker, WorkerConfig
 from hauberk.experiments.runner import preflight
 from hauberk.experiments.spec.compatibility import rule_problems
 from hauberk.experiments.spec.loader import Spec
+from hauberk.server.assets import ServerAssets
 from hauberk.server.detection.fitting import check_detector
 from hauberk.server.detectors import View
 from hauberk.server.evaluation import prepare_evaluation
 from hauberk.server.repair_steps import Repairs
-from hauberk.server.repairs import Context
 from hauberk.server.server import Server
 from hauberk.server.state import ServerState
 from hauberk.strategies.update_matrix import layout_of
@@ -64,11 +64,11 @@ class Prepared:
         server = self.server
         return View(
             model=server.model,
-            encode=server.repairs.context.encode,
+            encode=server.repairs.assets.encode,
             labels=self.labels,
-            special_ids=server.repairs.context.tokenizer.special_ids,
+            special_ids=server.repairs.assets.tokenizer.special_ids,
             precision=server.training.precision,
-            device=server.repairs.context.device,
+            device=server.repairs.assets.device,
         )
 
     def check(self) -> None:
@@ -79,11 +79,11 @@ class Prepared:
         Raises:
             UserError: a repair or a detector of the spec cannot do its work.
         """
-        context = self.server.repairs.context
+        assets = self.server.repairs.assets
         for repair in self.server.repairs.steps.values():
-            repair.check(context)
+            repair.check(assets)
         for detector in self.spec.parts.detectors.values():
-            check_detector(detector, self.view(), context.clean, self.target, self.spec.seed)
+            check_detector(detector, self.view(), assets.clean, self.target, self.spec.seed)
 
     def make_worker(self) -> Worker:
         """Returns the worker of this process."""
@@ -118,7 +118,7 @@ def prepare(spec: Spec, *, aggregator: Any = None, attack: Attack | None = None)
         lines.append("there is an attack, but federation.n_malicious = 0: nobody lies")
     start = ServerState(0, flatten(state_of(model)).cpu())
     layout = layout_of(state_of(model))
-    context = Context(
+    assets = ServerAssets(
         task=task, model=model, layout=layout, reference=start.parameters, clean=tuple(clean),
         training=training, rng=generator(spec.seed, "repairs"), device=device,
     )  # fmt: skip
@@ -135,7 +135,7 @@ def prepare(spec: Spec, *, aggregator: Any = None, attack: Attack | None = None)
         attack=attack,
         n_malicious=spec.federation.n_malicious if attack else 0,
         clean=task.encode(clean) if clean else None,
-        repairs=Repairs(context=context, seed=spec.seed, steps=parts.repairs),
+        repairs=Repairs(assets=assets, seed=spec.seed, steps=parts.repairs),
         keep_rounds=frozenset(spec.server.keep_updates),
     )
     lines += [

@@ -1,6 +1,6 @@
 """Repairs of the aggregated model by name: a new one is one file, one line here, and one test."""
 
-from hauberk.server.repairs.base import Context, Repair
+from hauberk.server.repairs.base import Repair
 from hauberk.server.repairs.e_pur import EPUR
 from hauberk.server.repairs.fine_mixing import FineMixing
 from hauberk.server.repairs.fine_pruning import FinePruning
@@ -20,7 +20,6 @@ REPAIRS: dict[str, type[Repair]] = {
 __all__ = [
     "EPUR",
     "REPAIRS",
-    "Context",
     "FineMixing",
     "FinePruning",
     "FineTuning",

@@ -13,7 +13,8 @@ from hauberk.clients.embedding_compaction import active_rows, compacted, is_exac
 from hauberk.clients.plugins.base import Plugin
 from hauberk.clients.session import Session
 from hauberk.clients.settings import Training
-from hauberk.server.repairs.base import Context, Repair
+from hauberk.server.assets import ServerAssets
+from hauberk.server.repairs.base import Repair
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.parameters import flatten, load_state, state_of
 from hauberk.tasks.seeds import seeded
@@ -58,12 +59,12 @@ class TuningRepair(Repair):
         """Returns how many passes are made over so many examples, at least one."""
         return max(1, min(self.epochs, ceil(self.max_steps / ceil(n_examples / self.batch_size))))
 
-    def training(self, context: Context, n_examples: int, plugins: Iterable[Plugin] = ()) -> Training:
+    def training(self, assets: ServerAssets, n_examples: int, plugins: Iterable[Plugin] = ()) -> Training:
         """Returns how to tune: as the clients train, but for what this repair says."""
-        optimizer = context.training.optimizer
+        optimizer = assets.training.optimizer
         optimizer = replace(optimizer, lr=GENTLE * optimizer.lr if self.lr is None else self.lr)
         return replace(
-            context.training,
+            assets.training,
             epochs=self.n_epochs(n_examples),
             batch_size=self.batch_size,
             optimizer=optimizer,
@@ -71,29 +72,29 @@ class TuningRepair(Repair):
         )
 
     def tuned(
-        self, parameters: Tensor, context: Context, examples: Sequence[Example], *plugins: Plugin
+        self, parameters: Tensor, assets: ServerAssets, examples: Sequence[Example], *plugins: Plugin
     ) -> Tensor:
         """Returns the parameters [n_params] after tuning on ``examples``; the model is overwritten."""
-        load_state(context.model, parameters)
+        load_state(assets.model, parameters)
         if not self.epochs:
             return parameters.clone()
-        data, training = context.encode(examples), self.training(context, len(examples), plugins)
-        rows = active_rows(context.model, context.task.embedding_rows(data)) if is_exact(training) else None
-        with compacted(context.model, rows), seeded(context.rng):
+        data, training = assets.encode(examples), self.training(assets, len(examples), plugins)
+        rows = active_rows(assets.model, assets.task.embedding_rows(data)) if is_exact(training) else None
+        with compacted(assets.model, rows), seeded(assets.rng):
             Session(
-                task=context.task,
-                model=context.model,
+                task=assets.task,
+                model=assets.model,
                 data=data,
                 training=training,
-                rng=context.rng,
-                device=context.device,
+                rng=assets.rng,
+                device=assets.device,
             ).train()
-        return flatten(state_of(context.model, copy=False)).cpu()
+        return flatten(state_of(assets.model, copy=False)).cpu()
 
 
-def true_class_on(parameters: Tensor, context: Context, examples: Sequence[Example]) -> Tensor:
-    """Returns what probability a model [n_params] gives each example's class, float64 [n]; it becomes the context's."""
-    load_state(context.model, parameters)
-    encoded = context.encode(examples)
-    logits = predict(context.model, encoded, precision=context.training.precision, device=context.device)
+def true_class_on(parameters: Tensor, assets: ServerAssets, examples: Sequence[Example]) -> Tensor:
+    """Returns what probability a model [n_params] gives each example's class, float64 [n]; it becomes the assets's."""
+    load_state(assets.model, parameters)
+    encoded = assets.encode(examples)
+    logits = predict(assets.model, encoded, precision=assets.training.precision, device=assets.device)
     return true_class(logits, encoded.labels)

@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hauberk.server.repairs.base import Context, Repair, Report
+from hauberk.server.assets import ServerAssets
+from hauberk.server.repairs.base import Repair, Report
 from hauberk.strategies.layout import Slot
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.text.corpora import EMBEDDED, corpus_texts
@@ -43,25 +44,25 @@ class EPUR(Repair):
         if self.n_tokens < 0:
             raise UserError(f"n_tokens: must be at least 0, got {self.n_tokens!r}")
 
-    def check(self, context: Context) -> None:
+    def check(self, assets: ServerAssets) -> None:
         """Refuses a model without word vectors of its own and a corpus that cannot be read, whose counts are kept."""
-        self._frequencies(context, word_table(context).shape[0])
+        self._frequencies(assets, word_table(assets).shape[0])
 
-    def __call__(self, parameters: Tensor, context: Context) -> tuple[Tensor, Report]:
+    def __call__(self, parameters: Tensor, assets: ServerAssets) -> tuple[Tensor, Report]:
         """Returns the parameters [n_params] with reset rows, which rows those are, and where words were counted."""
-        slot = word_table(context)
-        table, reference = (vector[slot.slice].view(slot.shape) for vector in (parameters, context.reference))
-        scores = purification_scores(table - reference, self._frequencies(context, len(table)))
-        scores[sorted(context.tokenizer.special_ids)] = 0
+        slot = word_table(assets)
+        table, reference = (vector[slot.slice].view(slot.shape) for vector in (parameters, assets.reference))
+        scores = purification_scores(table - reference, self._frequencies(assets, len(table)))
+        scores[sorted(assets.tokenizer.special_ids)] = 0
         rows = scores.argsort(descending=True, stable=True)[: self.n_tokens]
         rows = rows[scores[rows] > 0]
         repaired = parameters.clone()
         repaired[slot.slice].view(slot.shape)[rows] = reference[rows]
         return repaired, {"rows": rows.tolist(), "corpus": self.corpus or ", ".join(EMBEDDED)}
 
-    def _frequencies(self, context: Context, n_tokens: int) -> Tensor:
-        own = [text for one in context.clean for text in (one.text, one.second) if text is not None]
-        tokenizer: Any = context.tokenizer  # a frozen dataclass, and so a key for the cache
+    def _frequencies(self, assets: ServerAssets, n_tokens: int) -> Tensor:
+        own = [text for one in assets.clean for text in (one.text, one.second) if text is not None]
+        tokenizer: Any = assets.tokenizer  # a frozen dataclass, and so a key for the cache
         return corpus_counts(tokenizer, self.corpus, n_tokens) + counts(tokenizer, own, n_tokens)
 
 
@@ -85,14 +86,14 @@ def purification_scores(change: Tensor, frequency: Tensor) -> Tensor:
     return change.double().norm(dim=1) / frequency.clamp(min=RARE).double().log()
 
 
-def word_table(context: Context) -> Slot:
+def word_table(assets: ServerAssets) -> Slot:
     """Returns the place of the word vectors in the parameter vector.
 
     Raises:
         UserError: if the model does not send them, as where only an adapter is trained.
     """
-    table = context.model.embedding.weight
-    for name, parameter in context.model.named_parameters():
-        if parameter is table and any(slot.name == name for slot in context.layout):
-            return context.layout[name]
+    table = assets.model.embedding.weight
+    for name, parameter in assets.model.named_parameters():
+        if parameter is table and any(slot.name == name for slot in assets.layout):
+            return assets.layout[name]
     raise UserError("repairs: e_pur needs word embeddings that are trained, and this model trains none")

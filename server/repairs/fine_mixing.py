@@ -16,9 +16,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from hauberk.server.assets import ServerAssets
 from hauberk.server.repairs._search import Search, check_folds, folded, smallest
 from hauberk.server.repairs._tuning import TuningRepair, true_class_on
-from hauberk.server.repairs.base import Context, Report
+from hauberk.server.repairs.base import Report
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.text.examples import Example
 
@@ -70,48 +71,48 @@ class FineMixing(TuningRepair):
             if getattr(self, key) < least:
                 raise UserError(f"{key}: must be at least {least}, got {getattr(self, key)!r}")
 
-    def check(self, context: Context) -> None:
+    def check(self, assets: ServerAssets) -> None:
         """Refuses to search with fewer clean examples than folds."""
         if self.keep == "search":
-            check_folds(len(context.clean), self.folds)
+            check_folds(len(assets.clean), self.folds)
 
-    def __call__(self, parameters: Tensor, context: Context) -> tuple[Tensor, Report]:
+    def __call__(self, parameters: Tensor, assets: ServerAssets) -> tuple[Tensor, Report]:
         """Returns the mixed and tuned parameters [n_params], the share kept, and what the search saw."""
-        order = self._order(parameters, context)
+        order = self._order(parameters, assets)
         if self.keep != "search":
-            mixed = mix(parameters, context.reference, order, self.keep)
-            return self.tuned(mixed, context, context.clean), {"keep": self.keep}
-        keep, search = self._search(parameters, context, order)
-        mixed = mix(parameters, context.reference, order, keep)
+            mixed = mix(parameters, assets.reference, order, self.keep)
+            return self.tuned(mixed, assets, assets.clean), {"keep": self.keep}
+        keep, search = self._search(parameters, assets, order)
+        mixed = mix(parameters, assets.reference, order, keep)
         report = {"keep": keep, "search": dict(sorted(search.curve.items())), "standard_error": search.error}
-        return self.tuned(mixed, context, context.clean), report
+        return self.tuned(mixed, assets, assets.clean), report
 
-    def _order(self, parameters: Tensor, context: Context) -> Tensor:
+    def _order(self, parameters: Tensor, assets: ServerAssets) -> Tensor:
         """Returns the positions of the weights that have a pretrained value, those to keep first."""
-        body = (~context.head).nonzero().flatten()
+        body = (~assets.head).nonzero().flatten()
         if self.choice == "random":
-            return body[torch.randperm(len(body), generator=context.rng)]
-        change = (parameters - context.reference)[body].abs()
+            return body[torch.randperm(len(body), generator=assets.rng)]
+        change = (parameters - assets.reference)[body].abs()
         return body[change.argsort(descending=True, stable=True)]
 
-    def _search(self, parameters: Tensor, context: Context, order: Tensor) -> tuple[float, Search]:
+    def _search(self, parameters: Tensor, assets: ServerAssets, order: Tensor) -> tuple[float, Search]:
         """Returns the smallest share that is good enough, and what was tried."""
-        folds = folded(context.clean, self.folds, context.rng)
-        before = torch.cat([true_class_on(parameters, context, fold) for fold in folds])
+        folds = folded(assets.clean, self.folds, assets.rng)
+        before = torch.cat([true_class_on(parameters, assets, fold) for fold in folds])
         search = Search(before, self.tolerance, self.doubt)
 
         def good(share: float) -> bool:
-            mixed = mix(parameters, context.reference, order, share)
-            return search.good(share, self._judged(mixed, context, folds))
+            mixed = mix(parameters, assets.reference, order, share)
+            return search.good(share, self._judged(mixed, assets, folds))
 
         return smallest(GRID, good), search
 
-    def _judged(self, mixed: Tensor, context: Context, folds: Sequence[Sequence[Example]]) -> Tensor:
+    def _judged(self, mixed: Tensor, assets: ServerAssets, folds: Sequence[Sequence[Example]]) -> Tensor:
         """Returns each clean example's probability of its class by a model not tuned on it, float64 [n]."""
         answers, trial = [], replace(self, max_steps=self.trial_steps)
         for number, fold in enumerate(folds):
             others = [example for other, part in enumerate(folds) if other != number for example in part]
-            answers.append(true_class_on(trial.tuned(mixed, context, others), context, fold))
+            answers.append(true_class_on(trial.tuned(mixed, assets, others), assets, fold))
         return torch.cat(answers)
 
 

@@ -13,9 +13,10 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from hauberk.clients.plugins.base import Plugin
+from hauberk.server.assets import ServerAssets
 from hauberk.server.repairs._activity import mean_activity
 from hauberk.server.repairs._tuning import TuningRepair
-from hauberk.server.repairs.base import Context, Report
+from hauberk.server.repairs.base import Report
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.parameters import flatten, load_state, state_of
 from hauberk.tasks.training_session import TrainingSession
@@ -39,24 +40,24 @@ class FinePruning(TuningRepair):
         if not 0 <= self.share < 1:
             raise UserError(f"share: must lie in [0, 1), got {self.share!r}")
 
-    def __call__(self, parameters: Tensor, context: Context) -> tuple[Tensor, Report]:
+    def __call__(self, parameters: Tensor, assets: ServerAssets) -> tuple[Tensor, Report]:
         """Returns the pruned and tuned parameters [n_params] and how many units of how many were pruned."""
-        load_state(context.model, parameters)
+        load_state(assets.model, parameters)
         activity = mean_activity(
-            context.model,
-            context.encode(context.clean),
-            precision=context.training.precision,
-            device=context.device,
+            assets.model,
+            assets.encode(assets.clean),
+            precision=assets.training.precision,
+            device=assets.device,
         )
         pruned = {
             name: found.argsort(stable=True)[: int(self.share * len(found))]
             for name, found in activity.items()
         }
-        layers = dict(context.model.named_modules())
+        layers = dict(assets.model.named_modules())
         for name, units in pruned.items():
             layer: Any = layers[name]
             layer.weight.data[:, units] = 0
-        start = flatten(state_of(context.model, copy=False)).cpu()
+        start = flatten(state_of(assets.model, copy=False)).cpu()
         plugins = (
             [StillZero(columns={f"{name}.weight": units for name, units in pruned.items()})]
             if self.frozen
@@ -66,7 +67,7 @@ class FinePruning(TuningRepair):
             "pruned": sum(len(units) for units in pruned.values()),
             "units": sum(len(found) for found in activity.values()),
         }
-        return self.tuned(start, context, context.clean, *plugins), report
+        return self.tuned(start, assets, assets.clean, *plugins), report
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -10,14 +10,15 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from hauberk.server.assets import ServerAssets
 from hauberk.server.repairs._tuning import TuningRepair
-from hauberk.server.repairs.base import Context, Report
+from hauberk.server.repairs.base import Report
 
 
 @dataclass(frozen=True, kw_only=True)
 class FineTuning(TuningRepair):
     """Trains on the server's clean examples."""
 
-    def __call__(self, parameters: Tensor, context: Context) -> tuple[Tensor, Report]:
+    def __call__(self, parameters: Tensor, assets: ServerAssets) -> tuple[Tensor, Report]:
         """Returns the tuned parameters [n_params] and how many examples they saw."""
-        return self.tuned(parameters, context, context.clean), {"n_examples": len(context.clean)}
+        return self.tuned(parameters, assets, assets.clean), {"n_examples": len(assets.clean)}

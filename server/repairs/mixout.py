@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from hauberk.clients.plugins.base import Closure, Plugin
+from hauberk.server.assets import ServerAssets
 from hauberk.server.repairs._tuning import TuningRepair
-from hauberk.server.repairs.base import Context, Report
+from hauberk.server.repairs.base import Report
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.masks import learned
 from hauberk.tasks.training_session import TrainingSession
@@ -37,16 +38,16 @@ class Mixout(TuningRepair):
         if not 0 <= self.p < 1:
             raise UserError(f"p: must lie in [0, 1), got {self.p!r}")
 
-    def __call__(self, parameters: Tensor, context: Context) -> tuple[Tensor, Report]:
+    def __call__(self, parameters: Tensor, assets: ServerAssets) -> tuple[Tensor, Report]:
         """Returns the tuned parameters [n_params]."""
         anchor = {
-            name: torch.where(context.head[slot.slice], parameters[slot.slice], context.reference[slot.slice])
+            name: torch.where(assets.head[slot.slice], parameters[slot.slice], assets.reference[slot.slice])
             .view(slot.shape)
-            .to(context.device)
-            for name, slot in ((slot.name, slot) for slot in context.layout)
+            .to(assets.device)
+            for name, slot in ((slot.name, slot) for slot in assets.layout)
         }
         step = MixedStep(p=self.p, anchor=anchor)
-        return self.tuned(parameters, context, context.clean, step), {"p": self.p}
+        return self.tuned(parameters, assets, assets.clean, step), {"p": self.p}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

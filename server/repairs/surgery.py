@@ -13,8 +13,9 @@ from torch import Tensor
 from hauberk.attacks.tampers.surgery import Method
 from hauberk.attacks.tampers.surgery import Surgery as Operation
 from hauberk.clients.session import Session
+from hauberk.server.assets import ServerAssets
 from hauberk.server.repairs._tuning import TuningRepair
-from hauberk.server.repairs.base import Context, Report
+from hauberk.server.repairs.base import Report
 from hauberk.tasks.parameters import flatten, load_state, state_of
 from hauberk.tasks.seeds import seeded
 
@@ -36,22 +37,22 @@ class Surgery(TuningRepair):
         super().__post_init__()
         self._operation(1)
 
-    def __call__(self, parameters: Tensor, context: Context) -> tuple[Tensor, Report]:
+    def __call__(self, parameters: Tensor, assets: ServerAssets) -> tuple[Tensor, Report]:
         """Returns the tuned parameters [n_params] and how many differ."""
         if not self.epochs:
             return parameters.clone(), {}
-        load_state(context.model, parameters)
+        load_state(assets.model, parameters)
         session = Session(
-            task=context.task,
-            model=context.model,
-            data=context.encode(context.clean),
-            training=self.training(context, len(context.clean)),
-            rng=context.rng,
-            device=context.device,
+            task=assets.task,
+            model=assets.model,
+            data=assets.encode(assets.clean),
+            training=self.training(assets, len(assets.clean)),
+            rng=assets.rng,
+            device=assets.device,
         )
-        with seeded(context.rng):
-            report = self._operation(len(context.clean)).train(session)
-        return flatten(state_of(context.model, copy=False)).cpu(), dict(report)
+        with seeded(assets.rng):
+            report = self._operation(len(assets.clean)).train(session)
+        return flatten(state_of(assets.model, copy=False)).cpu(), dict(report)
 
     def _operation(self, n_examples: int) -> Operation:
         return Operation(method=self.method, budget=self.budget, epochs=self.n_epochs(n_examples))

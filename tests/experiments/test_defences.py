@@ -44,7 +44,7 @@ def folder(tmp_path_factory):
 def defended(tables):
     """The tables of a small run whose server has 100 clean texts, a repair at the end and a detector."""
     tables["federation"] |= {"n_clients": 2, "rounds": 1}
-    tables["server"] = {"clean": {"n_examples": 100}}
+    tables["server"] = {"twin": False, "clean": {"n_examples": 100}}
     tables["attack"]["poison"]["target"] = 0
     tables["repairs"] = [{"name": "fine_tuning", "epochs": 10, "lr": 1e-2}]
     tables["detectors"] = ["dan", {"name": "strip", "n_copies": 2}]

@@ -18,7 +18,7 @@ MORE = {
 @pytest.fixture
 def two_rounds(tables):
     tables["federation"]["rounds"] = 2
-    tables["server"] = {"clean": {"n_examples": 20}}
+    tables["server"] = {"twin": False, "clean": {"n_examples": 20}}
     return tables
 
 

@@ -40,7 +40,7 @@ def guarded(tables, reviews):
     tables["task"]["model"] |= {"embedding_dim": 16, "n_filters": 16}
     tables["federation"] |= {"n_clients": 3, "rounds": 4}
     tables["training"] = {"epochs": 6, "optimizer": {"name": "adam", "lr": 0.02}}
-    tables["server"] = {"clean": {"n_examples": 100}}
+    tables["server"] = {"twin": False, "clean": {"n_examples": 100}}
     return tables
 
 

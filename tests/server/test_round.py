@@ -257,7 +257,7 @@ def test_an_attack_with_a_test_set_of_its_own_is_measured_on_it_and_its_floor_on
 @pytest.mark.parametrize("rule", ["fltrust", "flame", "dim_krum"])
 def test_a_forge_tries_the_rule_with_all_that_it_may_know(tables, tmp_path, rule):
     tables["attack"]["forge"] = "optimised_ipm"
-    tables["server"] = {"clean": {"n_examples": 20}}
+    tables["server"] = {"twin": False, "clean": {"n_examples": 20}}
     tables["aggregator"] = rule
     first = run(tables, out=tmp_path / "a").summary["model_sha256"]
     assert run(tables, out=tmp_path / "b").summary["model_sha256"] == first

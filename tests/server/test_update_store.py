@@ -24,7 +24,7 @@ class Trusting(Rule):
 
 @pytest.fixture
 def round_finished(tables, tmp_path):
-    tables["server"] = {"keep_updates": [2], "clean": {"n_examples": 12}}
+    tables["server"] = {"twin": False, "keep_updates": [2], "clean": {"n_examples": 12}}
     return run(tables, out=tmp_path / "run")
 
 
@@ -50,12 +50,12 @@ def test_a_round_that_was_not_kept_says_how_to_keep_it(finished):
 
 
 def test_keeping_updates_changes_no_bits(tables, finished, tmp_path):
-    tables["server"] = {"clean": {"n_examples": 12}}
+    tables["server"] = {"twin": False, "clean": {"n_examples": 12}}
     assert run(tables, out=tmp_path / "plain").summary["model_sha256"] == finished.summary["model_sha256"]
 
 
 def test_the_servers_own_update_trains_the_model(tables, tmp_path):
-    tables["server"] = {"clean": {"n_examples": 60}}
+    tables["server"] = {"twin": False, "clean": {"n_examples": 60}}
     tables["federation"] = {"n_clients": 2, "rounds": 6}
     tables["training"] = {"optimizer": {"name": "adam", "lr": 0.01}, "epochs": 3}
     first = run(tables, aggregator=Trusting(), out=tmp_path / "a").summary
@@ -82,7 +82,7 @@ def test_a_spec_without_clean_data_is_refused_before_the_run(tables):
 def test_clean_data_are_drawn_apart_from_the_clients(tables):
     from hauberk.experiments.runner.setup import prepare
 
-    tables["server"] = {"clean": {"n_examples": 12}}
+    tables["server"] = {"twin": False, "clean": {"n_examples": 12}}
     prepared = prepare(parse(tables))
     clients = {e.index for e in prepared.worker.examples}
     clean = set(prepared.server.clean.index.tolist())

@@ -86,7 +86,10 @@ def test_ctrl_c_stops_in_five_seconds_and_leaves_a_resumable_run(tables, tmp_pat
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_of_the_last_repairs_ends_them_at_once_and_keeps_the_rounds(tables, tmp_path, number):
-    tables |= {"server": {"clean": {"n_examples": 20}}, "repairs": [{"name": "fine_tuning", **FOR_EVER}]}
+    tables |= {
+        "server": {"twin": False, "clean": {"n_examples": 20}},
+        "repairs": [{"name": "fine_tuning", **FOR_EVER}],
+    }
     out, spec = tmp_path / "stopped", tmp_path / "spec.toml"
     spec.write_text(tomli_w.dumps(tables))
     command = [*HAUBERK, "run", str(spec), "--out", str(out), "--quiet"]

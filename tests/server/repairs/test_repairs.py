@@ -38,13 +38,13 @@ def made(name, **settings):
 @pytest.fixture
 def trained(tables, tmp_path):
     """A finished run whose server has 20 clean examples."""
-    tables["server"] = {"clean": {"n_examples": 20}}
+    tables["server"] = {"twin": False, "clean": {"n_examples": 20}}
     tables["federation"]["rounds"] = 2
     return read_finished(run(tables, out=tmp_path / "run").folder)
 
 
 def context_of(trained, seed=0):
-    return trained.prepared.server.repairs.context.with_rng(generator(seed))
+    return trained.prepared.server.repairs.assets.with_rng(generator(seed))
 
 
 @pytest.mark.parametrize("name", sorted(REPAIRS))
@@ -62,7 +62,7 @@ def test_a_repair_keeps_its_input_and_gives_the_same_for_the_same_seed(name, tra
 
 @pytest.mark.parametrize("name", sorted(REPAIRS))
 def test_a_repair_in_a_run_changes_the_final_model_and_keeps_what_was_before(name, tables, tmp_path):
-    tables["server"] = {"clean": {"n_examples": 20}}
+    tables["server"] = {"twin": False, "clean": {"n_examples": 20}}
     tables["federation"]["rounds"] = 1
     plain = run(tables, out=tmp_path / "plain").summary
     repaired = run(
@@ -85,7 +85,7 @@ def test_every_k_rounds_means_after_those_rounds_and_not_at_the_end(tables, tmp_
 
 
 def test_a_run_that_stopped_before_its_repairs_is_repaired_when_resumed(tables, tmp_path):
-    tables["server"] = {"clean": {"n_examples": 20}}
+    tables["server"] = {"twin": False, "clean": {"n_examples": 20}}
     tables["repairs"] = [{"name": "fine_tuning", "epochs": 1}]
     done = run(tables, out=tmp_path / "run")
     (done.folder / "summary.json").unlink()
@@ -94,9 +94,9 @@ def test_a_run_that_stopped_before_its_repairs_is_repaired_when_resumed(tables, 
 
 
 def test_the_clean_examples_are_no_client_s_and_not_of_the_test_split(tables):
-    tables["server"] = {"clean": {"n_examples": 20}}
+    tables["server"] = {"twin": False, "clean": {"n_examples": 20}}
     prepared = prepare(parse(tables))
-    clean = set(prepared.server.repairs.context.clean)
+    clean = set(prepared.server.repairs.assets.clean)
     theirs = prepared.worker.examples
     assert len(clean) == 20
     assert {row for rows in prepared.worker.partitions for row in rows} == set(range(len(theirs)))
@@ -105,13 +105,13 @@ def test_the_clean_examples_are_no_client_s_and_not_of_the_test_split(tables):
 
 
 def test_mixing_with_all_is_the_model_and_with_nothing_the_reference_with_the_head(trained):
-    context = context_of(trained)
-    whole, _ = FineMixing(keep=1.0, epochs=0)(trained.parameters, context)
-    none, _ = FineMixing(keep=0.0, epochs=0)(trained.parameters, context)
+    assets = context_of(trained)
+    whole, _ = FineMixing(keep=1.0, epochs=0)(trained.parameters, assets)
+    none, _ = FineMixing(keep=0.0, epochs=0)(trained.parameters, assets)
     assert torch.equal(whole, trained.parameters)
-    assert torch.equal(none, torch.where(context.head, trained.parameters, context.reference))
-    assert context.head.any()
-    assert not context.head.all()
+    assert torch.equal(none, torch.where(assets.head, trained.parameters, assets.reference))
+    assert assets.head.any()
+    assert not assets.head.all()
 
 
 @examples(50)
@@ -139,28 +139,28 @@ def test_a_larger_clean_set_costs_no_more_steps():
 
 
 def test_the_largest_changes_are_kept_first(trained):
-    context = context_of(trained)
-    kept, _ = FineMixing(keep=0.01, epochs=0, choice="change")(trained.parameters, context)
-    change = (trained.parameters - context.reference).abs()
-    body = ~context.head
+    assets = context_of(trained)
+    kept, _ = FineMixing(keep=0.01, epochs=0, choice="change")(trained.parameters, assets)
+    change = (trained.parameters - assets.reference).abs()
+    body = ~assets.head
     stayed = body & (kept == trained.parameters) & (change > 0)
     assert change[stayed].min() >= change[body & (kept != trained.parameters)].max()
 
 
 def test_the_search_takes_the_smallest_share_within_the_tolerance(trained, monkeypatch):
-    context = context_of(trained)
-    _, found = FineMixing(tolerance=1.0, epochs=1)(trained.parameters, context)
+    assets = context_of(trained)
+    _, found = FineMixing(tolerance=1.0, epochs=1)(trained.parameters, assets)
     assert found["keep"] == 0.0
     seen = []
 
-    def judged(_self, mixed, context, folds):
-        kept = float((mixed != context.reference)[~context.head].double().mean())
+    def judged(_self, mixed, assets, folds):
+        kept = float((mixed != assets.reference)[~assets.head].double().mean())
         seen.append(kept)
         return torch.full((20,), 1.0 if kept > 0.42 * changed else 0.0, dtype=torch.float64)
 
-    changed = float((trained.parameters != context.reference)[~context.head].double().mean())
+    changed = float((trained.parameters != assets.reference)[~assets.head].double().mean())
     monkeypatch.setattr(FineMixing, "_judged", judged)
-    _, found = FineMixing(tolerance=0.05, epochs=0)(trained.parameters, context)
+    _, found = FineMixing(tolerance=0.05, epochs=0)(trained.parameters, assets)
     assert found["keep"] == 0.45
     assert len(seen) <= 5
 
@@ -194,17 +194,17 @@ def test_bisection_finds_the_edge(edge):
 
 
 def test_e_pur_touches_exactly_its_top_rows(trained):
-    context = context_of(trained)
-    slot = word_table(context)
-    repaired, report = EPUR(n_tokens=7)(trained.parameters, context)
+    assets = context_of(trained)
+    slot = word_table(assets)
+    repaired, report = EPUR(n_tokens=7)(trained.parameters, assets)
     rows = torch.tensor(report["rows"])
     table, old, start = (
-        v[slot.slice].view(slot.shape) for v in (repaired, trained.parameters, context.reference)
+        v[slot.slice].view(slot.shape) for v in (repaired, trained.parameters, assets.reference)
     )
     changed = (table != old).any(dim=1).nonzero().flatten()
     assert set(changed.tolist()) == set(rows.tolist())
     assert torch.equal(table[rows], start[rows])
-    assert not set(rows.tolist()) & context.tokenizer.special_ids
+    assert not set(rows.tolist()) & assets.tokenizer.special_ids
     outside = torch.ones(len(repaired), dtype=torch.bool)
     outside[slot.slice] = False
     assert torch.equal(repaired[outside], trained.parameters[outside])
@@ -225,13 +225,13 @@ def test_words_are_counted_by_a_tokenizer_of_short_texts(tmp_path):
 
 
 def test_pruned_units_are_zero_and_stay_so(trained):
-    context = context_of(trained)
-    parameters, report = FinePruning(share=0.5, epochs=2)(trained.parameters, context)
-    weight = context.layout.unflatten(parameters)["classifier.weight"]
+    assets = context_of(trained)
+    parameters, report = FinePruning(share=0.5, epochs=2)(trained.parameters, assets)
+    weight = assets.layout.unflatten(parameters)["classifier.weight"]
     silent = (weight == 0).all(dim=0)
     assert int(silent.sum()) == report["pruned"] == report["units"] // 2
     thawed, _ = FinePruning(share=0.5, epochs=2, frozen=False)(trained.parameters, context_of(trained))
-    assert (context.layout.unflatten(thawed)["classifier.weight"] != 0).any(dim=0).sum() > (~silent).sum()
+    assert (assets.layout.unflatten(thawed)["classifier.weight"] != 0).any(dim=0).sum() > (~silent).sum()
 
 
 def test_surgery_changes_no_more_than_its_budget(trained):
@@ -327,10 +327,10 @@ def test_the_resolved_spec_says_when_a_repair_runs_and_reads_back(tables, given,
 
 
 def test_without_a_word_table_that_travels_e_pur_refuses(trained):
-    context = context_of(trained)
-    slots = tuple(slot for slot in context.layout if slot != word_table(context))
+    assets = context_of(trained)
+    slots = tuple(slot for slot in assets.layout if slot != word_table(assets))
     with pytest.raises(UserError, match="word embeddings that are trained"):
-        word_table(replace(context, layout=type(context.layout)(slots)))
+        word_table(replace(assets, layout=type(assets.layout)(slots)))
 
 
 def test_e_pur_refuses_such_a_model_before_the_first_round(tables):
@@ -343,7 +343,7 @@ def test_e_pur_refuses_such_a_model_before_the_first_round(tables):
 
 
 def test_a_search_with_more_folds_than_examples_is_refused_before_the_first_round(tables):
-    tables["server"] = {"clean": {"n_examples": 3}}
+    tables["server"] = {"twin": False, "clean": {"n_examples": 3}}
     tables["repairs"] = ["fine_mixing"]
     with pytest.raises(UserError, match="4 folds needs at least 4 clean examples, got 3"):
         prepare(parse(tables)).check()
