@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 OWN_DATA = "own data"
+FEDERATION_SIZE = "federation size"  # how many clients a round asks, and how many of them attack
 ALL_PARAPHRASES = "all paraphrases"  # ready-made ones of every client's training texts
 BENIGN_UPDATES = "benign updates"
 THE_RULE = "the rule"  # with its state and its own clean update, but not what it draws at random
-KNOWLEDGE = (OWN_DATA, ALL_PARAPHRASES, BENIGN_UPDATES, THE_RULE)
+KNOWLEDGE = (OWN_DATA, FEDERATION_SIZE, ALL_PARAPHRASES, BENIGN_UPDATES, THE_RULE)
 
 
 def strongest_knowledge(labels: Iterable[str]) -> str:
@@ -24,11 +25,20 @@ def strongest_knowledge(labels: Iterable[str]) -> str:
 
 
 def declared_knowledge(labels: Iterable[str]) -> str:
-    """Returns the strongest label, and beside it what it does not imply: whose texts an attacker has.
+    """Returns the strongest label, and beside it what it does not imply.
+
+    Whoever has every client's paraphrases need not know how many clients a round asks; whoever sees their updates
+    does, but need not have their paraphrases.
 
     Raises:
         ValueError: if a label is none of ``KNOWLEDGE``.
     """
     labels = list(labels)
     most = strongest_knowledge(labels)
-    return f"{most} and {ALL_PARAPHRASES}" if ALL_PARAPHRASES in labels and most != ALL_PARAPHRASES else most
+    beside = FEDERATION_SIZE if most == ALL_PARAPHRASES else ALL_PARAPHRASES
+    return f"{most} and {beside}" if beside in labels else most
+
+
+def sees_benign_updates(label: str) -> bool:
+    """Returns whether an attacker with the knowledge ``label`` has the honest clients' updates before it."""
+    return KNOWLEDGE.index(label) >= KNOWLEDGE.index(BENIGN_UPDATES)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from hauberk.attacks import Collusion
-from hauberk.attacks.threat_model import OWN_DATA
+from hauberk.attacks.threat_model import sees_benign_updates
 from hauberk.server.server import Server, aggregation_context, attackers, sample
 from hauberk.server.state import ServerState
 from hauberk.strategies.base import AggregationContext
@@ -32,7 +32,7 @@ def forge(
         for client in rows.accepted
         if client not in malicious and server.guard.row(rows.row(client), server.layout) is None
     ]
-    if not own or (not benign and server.attack.forge.knowledge != OWN_DATA):
+    if not own or (not benign and sees_benign_updates(server.attack.forge.knowledge)):
         return {}
     collusion = Collusion(
         own=_matrix(rows, own, state.parameters),

@@ -12,6 +12,7 @@ from hauberk.attacks.poisons.base import Poison
 from hauberk.attacks.tampers._poisoned_data import encoded
 from hauberk.attacks.tampers._word_rows import token_ids
 from hauberk.attacks.tampers.base import Tamper
+from hauberk.attacks.threat_model import FEDERATION_SIZE, OWN_DATA
 from hauberk.attacks.trigger_words import check_words, odd_word
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.precision import autocast
@@ -53,6 +54,11 @@ class RowTamper(Tamper):
             raise UserError(f"epochs: must be at least 1, got {self.epochs!r}")
         if self.scale != "clients" and not (not isinstance(self.scale, str) and self.scale > 0):
             raise UserError(f"scale: must be above 0 or 'clients', got {self.scale!r}")
+
+    @property
+    def knowledge(self) -> str:  # type: ignore[override]  # depends on the factor
+        """The size of the round where it scales by that, else its own data."""
+        return FEDERATION_SIZE if self.scale == "clients" else OWN_DATA
 
     def texts(self, session: TrainingSession) -> list[Example]:
         """Returns what to train on, labelled as the model shall answer."""

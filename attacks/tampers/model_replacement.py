@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from hauberk.attacks.tampers._balls import distance
 from hauberk.attacks.tampers._loop import settings
 from hauberk.attacks.tampers.base import Tamper
+from hauberk.attacks.threat_model import FEDERATION_SIZE, OWN_DATA
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.masks import learned
 from hauberk.tasks.text.batches import Batch
@@ -27,7 +28,7 @@ class ModelReplacement(Tamper):
     """Multiplies its update; trains like everyone unless it is to stay near.
 
     Args:
-        scale: the factor; by default the clients of the round divided by the attackers among them.
+        scale: the factor; by default the clients of the round divided by the attackers among them, which it must know.
         norm_bound: train-and-scale: the L2 norm that the update gets in place of a fixed factor.
         alpha: constrain-and-scale: the weight of the task's loss; 1 leaves the distance out, and below it the
             rest goes to the L2 distance from the parameters received.
@@ -47,6 +48,11 @@ class ModelReplacement(Tamper):
             )
         if not 0 < self.alpha <= 1:
             raise UserError(f"alpha: must lie above 0 and up to 1, got {self.alpha!r}")
+
+    @property
+    def knowledge(self) -> str:  # type: ignore[override]  # depends on the factor
+        """The size of the round where it scales by that, else its own data."""
+        return FEDERATION_SIZE if self.scale is None and self.norm_bound is None else OWN_DATA
 
     @property
     def whole_table(self) -> bool:  # type: ignore[override]

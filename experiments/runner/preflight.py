@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from hauberk.attacks import Attack
-from hauberk.attacks.threat_model import OWN_DATA
+from hauberk.attacks.threat_model import sees_benign_updates
 from hauberk.experiments.spec.loader import Spec
 from hauberk.server.server import Server, attackers, sample
 from hauberk.tasks.base import Task, TaskSplits
@@ -41,7 +41,7 @@ def of_schedule(server: Server, rounds: int) -> list[str]:
             f"attack.schedule: no attacker is asked in a round in which it acts, with {numbers} a round: nobody attacks"
         ]
     forge, alone = server.attack and server.attack.forge, sum(asked <= lying for lying, asked in acting)
-    if forge is None or forge.knowledge == OWN_DATA or not alone:
+    if forge is None or not sees_benign_updates(forge.knowledge) or not alone:
         return []
     return [
         f"attack.forge: {type(forge).__name__} needs benign updates, and {alone} of {rounds} rounds ask attackers "

@@ -4,8 +4,27 @@ from typing import ClassVar
 import pytest
 from torch import nn
 
-from hauberk.attacks import Attack, BadWord, Forge, ModelReplacement, SignFlip, Tamper
-from hauberk.attacks.threat_model import BENIGN_UPDATES, OWN_DATA, THE_RULE, strongest_knowledge
+from hauberk.attacks import (
+    Attack,
+    BadWord,
+    EmbeddingPoisoning,
+    Forge,
+    ModelReplacement,
+    SignFlip,
+    SOSRows,
+    Style,
+    Tamper,
+)
+from hauberk.attacks.threat_model import (
+    ALL_PARAPHRASES,
+    BENIGN_UPDATES,
+    FEDERATION_SIZE,
+    KNOWLEDGE,
+    OWN_DATA,
+    THE_RULE,
+    sees_benign_updates,
+    strongest_knowledge,
+)
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.text.tokenizer import WordPiece
 
@@ -30,6 +49,34 @@ def test_the_strongest_knowledge_counts():
     assert Attack(poison=BadWord()).knowledge == OWN_DATA
     assert Attack(poison=BadWord(), forge=Spy()).knowledge == BENIGN_UPDATES
     assert strongest_knowledge([THE_RULE, OWN_DATA]) == THE_RULE
+
+
+@pytest.mark.parametrize(
+    ("tamper", "expected"),
+    [
+        (ModelReplacement(), FEDERATION_SIZE),
+        (ModelReplacement(scale=5.0), OWN_DATA),
+        (ModelReplacement(norm_bound=1.0), OWN_DATA),
+        (EmbeddingPoisoning(), OWN_DATA),
+        (EmbeddingPoisoning(scale="clients"), FEDERATION_SIZE),
+        (SOSRows(scale="clients"), FEDERATION_SIZE),
+    ],
+    ids=repr,
+)
+def test_who_scales_by_the_size_of_the_round_says_that_it_knows_it(tamper, expected):
+    assert Attack(poison=BadWord(), tamper=tamper).knowledge == expected
+    assert KNOWLEDGE[:2] == (OWN_DATA, FEDERATION_SIZE)
+
+
+def test_paraphrases_tell_no_size_and_updates_no_paraphrases():
+    everyones = Style(train="a", test="b", share="all")
+    assert (
+        Attack(poison=everyones, tamper=ModelReplacement()).knowledge == "all paraphrases and federation size"
+    )
+    assert Attack(poison=everyones, forge=Spy()).knowledge == "benign updates and all paraphrases"
+    assert Attack(tamper=ModelReplacement(), forge=Spy()).knowledge == BENIGN_UPDATES
+    assert [sees_benign_updates(label) for label in KNOWLEDGE] == [False, False, False, True, True]
+    assert Attack(poison=everyones).knowledge == ALL_PARAPHRASES
 
 
 def test_a_made_up_knowledge_is_refused():
