@@ -4,9 +4,10 @@
 
 Ten clients of whom one lies, ten rounds. Each cell is an ordinary run in its own folder: what is finished is not run
 again, so that several processes can share the work, each with its own ``--attacks``, and one more prints the table. A
-cell of the table is the attack success rate, its floor and the accuracy; the last two columns are the liar's size beside
+cell of the table is the attack success rate, its natural rate and the accuracy; the last two columns are the liar's size beside
 the benign clients' and its best rank under Krum and Dim-Krum (1 is the most trusted), means over the rounds of the
-fedavg runs.
+fedavg runs. ``--natural`` prints the natural rates alone, of every trigger under every rule: it plays the attack-free twins
+and no attack, since attacks that differ in how they train or what they send have the same trigger and so the same rate.
 """
 
 from __future__ import annotations
@@ -15,13 +16,20 @@ import argparse
 import os
 import statistics
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from hauberk.experiments import run
+from hauberk.experiments.engines.inline import InlineEngine
+from hauberk.experiments.runner.execute import play_twin
+from hauberk.experiments.runner.progress import Quiet
 from hauberk.experiments.runner.run_dir import read_rounds
+from hauberk.experiments.runner.setup import prepare
+from hauberk.experiments.runner.twin import natural_rates
 from hauberk.experiments.spec.loader import load
 from hauberk.tasks.errors import UserError
 
@@ -30,6 +38,10 @@ ONE_WORD = 'attack.poison.words=["cf"]'
 POISON = "attack.poison.name"
 TAMPER = "attack.tamper"
 FORGE = "attack.forge"
+TRIGGERS = (
+    "bad_word", "bad_word, one word", "bad_sentence", "bad_char", "syntactic, own", "style, all", "sos", "combination",
+    "edge_case",
+)  # fmt: skip
 
 
 def attacks(data: Path) -> dict[str, list[str]]:
@@ -96,11 +108,11 @@ def row(name: str, cells: dict[str, list[dict[str, Any]]]) -> str:
     """Returns one line of the table."""
     columns = []
     for found in cells.values():
-        rate, floor, accuracy = (
+        rate, natural, accuracy = (
             statistics.mean(one[key] for one in found)
-            for key in ("attack_success_rate", "attack_success_floor", "accuracy")
+            for key in ("attack_success_rate", "attack_success_natural", "accuracy")
         )
-        columns.append(f"**{rate:.2f}** / {floor:.2f} / {accuracy:.3f}")
+        columns.append(f"**{rate:.2f}** / {natural:.2f} / {accuracy:.3f}")
     seen = [line for one in cells["fedavg"] for line in one["forensics"] if "stealth/norm" in line]
     size, krum, dim_krum = (
         statistics.mean(value(line) for line in seen)
@@ -111,6 +123,23 @@ def row(name: str, cells: dict[str, list[dict[str, Any]]]) -> str:
         )
     )
     return f"| {name} | {' | '.join(columns)} | {size:.1f} | {krum:.0f} / {dim_krum:.0f} |"
+
+
+def natural_rate(given: argparse.Namespace, changes: Sequence[str], rule: str, seed: int) -> float:
+    """Returns what a trigger does to the final model of the attack-free twin, which is played where it is missing."""
+    prepared = prepare(cell(given, changes, rule, seed)[1])
+    rates = natural_rates(prepared, given.out, partial(play_twin, InlineEngine(Event()), Quiet()))
+    return rates[max(rates)]
+
+
+def print_natural_rates(given: argparse.Namespace) -> None:
+    """Prints mean and standard deviation over the seeds of each trigger's natural rate under each rule."""
+    print(f"| trigger | {' | '.join(RULES)} |\n|---|{'---|' * len(RULES)}")
+    for name in TRIGGERS:
+        changes = attacks(given.data)[name]
+        rates = [[natural_rate(given, changes, rule, seed) for seed in given.seeds] for rule in RULES]
+        cells = (f"{statistics.mean(each):.2f} ± {statistics.stdev(each):.2f}" for each in rates)
+        print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 
 def main() -> None:
@@ -126,7 +155,11 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="key=value")
     parser.add_argument("--finished", action="store_true", help="print the finished rows and run nothing")
     parser.add_argument("--out", type=Path, default=Path("runs/attacks"))
+    parser.add_argument("--natural", action="store_true", help="print the natural rates alone")
     given = parser.parse_args()
+    if given.natural:
+        print_natural_rates(given)
+        return
     print(f"| attack | {' | '.join(RULES)} | size | rank |\n|---|{'---|' * (len(RULES) + 2)}")
     for name, changes in attacks(given.data).items():
         cells = [(rule, seed) for rule in RULES for seed in given.seeds]

@@ -19,7 +19,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from hauberk.experiments import run
 from hauberk.experiments.spec.loader import load
 
-METRICS = ("accuracy", "attack_success_rate", "attack_success_floor")
+METRICS = ("accuracy", "attack_success_rate", "attack_success_natural", "attack_success_floor")
 
 
 def cell(given: argparse.Namespace, changes: list[str], seed: int) -> dict[str, float]:
@@ -56,7 +56,7 @@ def main() -> None:
     print(
         "| "
         + " ".join(key for key, _ in axes)
-        + " | accuracy | attack success | its floor | s |\n|---|---|---|---|---|"
+        + " | accuracy | attack success | natural | its floor | s |\n|---|---|---|---|---|---|"
     )
     for values in itertools.product(*(values for _, values in axes)):
         changes = [f"{key}={value}" for (key, _), value in zip(axes, values, strict=True)]

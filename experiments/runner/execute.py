@@ -90,7 +90,7 @@ def execute(
     screen.ready(prepared)
     natural = {}
     if has_twin(prepared):
-        natural = natural_rates(prepared, folder.path.parent, partial(_play_twin, engine, screen))
+        natural = natural_rates(prepared, folder.path.parent, partial(play_twin, engine, screen))
     last = _play(prepared, engine, folder, Recorder(folder, screen, natural=natural), state)
     engine.close()
     with interruptible(engine.stop):
@@ -112,7 +112,7 @@ def _play(
         raise
 
 
-def _play_twin(engine: Engine, screen: Screen, twin: Prepared, folder: RunDir) -> None:
+def play_twin(engine: Engine, screen: Screen, twin: Prepared, folder: RunDir) -> None:
     """Plays an attack-free twin to its end, or goes on where it was stopped, and keeps the model of each round."""
     state = folder.look(twin.spec, resume=True)
     models = ModelStore(folder.path, twin.spec.federation.rounds, len(twin.start.parameters))
