@@ -137,7 +137,7 @@ def unpack_arrays(record: ArrayRecord) -> dict[str, np.ndarray]:
 def pack_state(state: dict[str, Any]) -> dict[str, ArrayRecord | ConfigRecord]:
     """Returns a client's own state as an array record and a JSON text."""
     tensors: dict[str, torch.Tensor] = {}
-    skeleton = take_tensors(state, "", tensors)
+    skeleton = take_tensors(state, tensors)
     return {
         "state_arrays": pack_arrays({name: tensor.numpy() for name, tensor in tensors.items()}),
         "state": ConfigRecord({"tree": json.dumps(skeleton)}),

@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 
 from hauberk.clients.settings import Training
+from hauberk.strategies.update_matrix import Reply as ClientReply
+
+__all__ = ["ClientReply", "Instruction"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,24 +33,3 @@ class Instruction:
     state: dict[str, Any] = field(default_factory=dict)
     training: Training = field(default_factory=Training)
     sampled: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, eq=False)
-class ClientReply:
-    """What a client answers.
-
-    Attributes:
-        client_id: who.
-        arrays: its weights, by name; ``None`` where it failed.
-        n_examples: on how many texts it trained.
-        state: what it wants back in its next round.
-        report: scalars worth logging.
-        error: why it failed, in one line.
-    """
-
-    client_id: int
-    arrays: dict[str, np.ndarray] | None
-    n_examples: int
-    state: dict[str, Any] = field(default_factory=dict)
-    report: dict[str, float] = field(default_factory=dict)
-    error: str | None = None

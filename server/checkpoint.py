@@ -30,7 +30,7 @@ def save(folder: Path, state: ServerState, spec_hash: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     tensors: dict[str, Tensor] = {"parameters": state.parameters}
     tree = {"aggregator": state.aggregator, "clients": {str(k): v for k, v in state.clients.items()}}
-    skeleton = take_tensors(tree, "", tensors)
+    skeleton = take_tensors(tree, tensors)
     blob = save_tensors(tensors)
     name = f"state-{state.round:04d}"
     write_whole(folder / f"{name}.safetensors", blob)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -16,7 +16,7 @@ from hauberk.server.repair_steps import Reports
 from hauberk.server.server import Server, aggregation_context, attackers, sample
 from hauberk.server.state import ServerState
 from hauberk.strategies.base import Aggregation, AggregationContext, TooFewClientsError
-from hauberk.strategies.update_matrix import CollectedUpdates, Reply, UpdateMatrix
+from hauberk.strategies.update_matrix import CollectedUpdates, UpdateMatrix
 from hauberk.tasks.parameters import load_state
 
 Dispatch = Callable[[Sequence[Instruction]], Iterable[ClientReply]]
@@ -62,10 +62,8 @@ def run_round(server: Server, state: ServerState, dispatch: Dispatch) -> tuple[S
     number = state.round + 1
     sampled = sample(server, number)
     rows = UpdateMatrix(sampled, server.layout, state.parameters, server.guard)
-    replies: dict[int, ClientReply] = {}
     for reply in dispatch(instructions(server, state, number, sampled)):
-        rows.add(Reply(reply.client_id, reply.arrays, reply.n_examples, reply.error))
-        replies.setdefault(reply.client_id, replace(reply, arrays=None))
+        rows.add(reply)
     clock.lap("clients")
     malicious = [client for client in sampled if client in attackers(server, number)]
     forged = forge(server, state, number, rows, malicious)
@@ -84,14 +82,12 @@ def run_round(server: Server, state: ServerState, dispatch: Dispatch) -> tuple[S
     load_state(server.model, parameters)
     metrics = server.evaluate(server.model)
     clock.lap("evaluate")
-    accepted = {client: replies[client] for client in collected.client_ids}
-    clients = {**state.clients, **{client: reply.state for client, reply in accepted.items() if reply.state}}
     record = Record(
         number, metrics, list(sampled), malicious, server.attack.knowledge if server.attack else None,
         _weights(result.weight, collected), collected.refused, result.report, evidence, repaired,
-        {client: reply.report for client, reply in accepted.items()}, clock.seconds,
+        collected.reports, clock.seconds,
     )  # fmt: skip
-    return ServerState(number, parameters, result.state, clients), record
+    return ServerState(number, parameters, result.state, {**state.clients, **collected.states}), record
 
 
 def instructions(

@@ -7,18 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from math import isfinite
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from hauberk.strategies.base import check_range
+from hauberk.strategies.base import check_integer, check_range
+from hauberk.strategies.client_state import finite, report_oddity, shown, state_oddity
 from hauberk.strategies.layout import Layout, Slot
+from hauberk.strategies.printable import brief, quoted
 
 _SPARE_BYTES = 1 << 20
-_MAX_TEXT = 200
+_SPARE_ARRAYS = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,16 +31,23 @@ class Guard:
         max_norm: the largest Euclidean norm of an update, or None for no limit. A robust rule sees to huge
             rows itself; a limit helps a mean.
         max_size: how many times the bytes of the layout a reply may hold, integer buffers included.
+        state_ratio: how many times the bytes of the layout a client's state may hold; to each of both limits a
+            mebibyte comes, for models that are smaller than what surrounds them.
+        report_keys: how many numbers a report may hold.
     """
 
     max_examples: float = 1e7
     max_norm: float | None = None
     max_size: float = 2.0
+    state_ratio: float = 4.0
+    report_keys: int = 256
 
     def __post_init__(self) -> None:
         for name in ("max_examples", "max_norm", "max_size"):
             if getattr(self, name) is not None:
                 check_range(self, name, above=0)
+        check_range(self, "state_ratio", least=0)
+        check_integer(self, "report_keys", least=0)
 
     def structure(
         self, arrays: Mapping[str, Any] | None, n_examples: float, error: str | None, layout: Layout
@@ -51,6 +59,7 @@ class Guard:
             return "the reply holds no tensors"
         return (
             self.examples(n_examples)
+            or self.too_many(len(arrays), layout)
             or _first(_odd_name(name, array, layout) for name, array in arrays.items())
             or _first(_odd_tensor(slot, arrays.get(slot.name)) for slot in layout)
             or self.oversized(sum(array.nbytes for array in arrays.values()), layout)
@@ -68,27 +77,45 @@ class Guard:
 
     def examples(self, n_examples: float) -> str | None:
         """Returns why a claimed example count is refused, or None."""
-        if isinstance(n_examples, bool) or not isinstance(n_examples, int | float | np.number):
+        if isinstance(n_examples, bool) or not isinstance(n_examples, int | float | np.integer | np.floating):
             return f"the example count is a {type(n_examples).__name__}, not a number"
-        if not isfinite(n_examples) or not 0 < n_examples <= self.max_examples:
+        number = n_examples.item() if isinstance(n_examples, np.generic) else n_examples
+        if not finite(number) or not 0 < number <= self.max_examples:
             return (
-                f"it claims {n_examples:g} examples, allowed are more than 0, at most {self.max_examples:g}"
+                f"it claims {shown(number)} examples, allowed are more than 0, at most {self.max_examples:g}"
             )
         return None
 
+    def state(self, state: object, layout: Layout) -> str | None:
+        """Returns why what a client wants back in its next round is refused, or None."""
+        return state_oddity(state, self.max_state_bytes(layout))
+
+    def report(self, report: object) -> str | None:
+        """Returns why a client's report is refused, or None."""
+        return report_oddity(report, self.report_keys)
+
     def oversized(self, n_bytes: int, layout: Layout) -> str | None:
         """Returns why a reply of ``n_bytes`` is refused, or None."""
-        due = sum((slot.stop - slot.start) * np.dtype(slot.dtype).itemsize for slot in layout)
+        due = bytes_of(layout)
         if n_bytes > self.max_size * due + _SPARE_BYTES:
             return f"the reply is oversized: {n_bytes} bytes where {due} are due"
         return None
 
+    def too_many(self, n_arrays: int, layout: Layout) -> str | None:
+        """Returns why a reply of ``n_arrays`` is refused, or None: each of a model's tensors may bring a buffer."""
+        most = 2 * len(layout) + _SPARE_ARRAYS
+        if n_arrays > most:
+            return f"the reply holds {n_arrays} tensors, allowed are {most}"
+        return None
 
-def brief(text: object) -> str:
-    """Returns ``text`` as one printable line of at most 200 characters: it may come from a liar."""
-    line = " ".join(str(text)[: 4 * _MAX_TEXT].split())
-    line = "".join(char if char.isprintable() else "?" for char in line)
-    return line if len(line) <= _MAX_TEXT else f"{line[:_MAX_TEXT]}..."
+    def max_state_bytes(self, layout: Layout) -> int:
+        """Returns how many bytes a client's state may hold."""
+        return int(self.state_ratio * bytes_of(layout)) + _SPARE_BYTES
+
+
+def bytes_of(layout: Layout) -> int:
+    """Returns the bytes of the tensors of ``layout``."""
+    return sum((slot.stop - slot.start) * np.dtype(slot.dtype).itemsize for slot in layout)
 
 
 def _first(reasons: Iterable[str | None]) -> str | None:
@@ -97,28 +124,24 @@ def _first(reasons: Iterable[str | None]) -> str | None:
 
 def _odd_name(name: object, array: object, layout: Layout) -> str | None:
     if not isinstance(name, str) or not isinstance(array, np.ndarray):
-        return f"tensor {_quoted(name)} is a {type(array).__name__}, not an array"
+        return f"tensor {quoted(name)} is a {type(array).__name__}, not an array"
     known = any(slot.name == name for slot in layout)
     # Integer buffers (counters, masks) pass by themselves: they have no place in a row.
     if not known and array.dtype.kind not in "biu":
-        return f"unknown tensor {_quoted(name)}"
+        return f"unknown tensor {quoted(name)}"
     return None
 
 
 def _odd_tensor(slot: Slot, array: np.ndarray | None) -> str | None:
     if array is None:
-        return f"tensor {_quoted(slot.name)} is missing"
+        return f"tensor {quoted(slot.name)} is missing"
     if array.shape != slot.shape:
-        return f"tensor {_quoted(slot.name)} has shape {array.shape}, expected {slot.shape}"
+        return f"tensor {quoted(slot.name)} has shape {array.shape}, expected {slot.shape}"
     if str(array.dtype) != slot.dtype:
-        return f"tensor {_quoted(slot.name)} has dtype {array.dtype}, expected {slot.dtype}"
+        return f"tensor {quoted(slot.name)} has dtype {array.dtype}, expected {slot.dtype}"
     return None
 
 
 def _not_finite(slot: Slot, part: Tensor) -> str | None:
     n_bad = int((~torch.isfinite(part)).sum())
-    return f"tensor {_quoted(slot.name)} holds {n_bad} values that are NaN or infinite" if n_bad else None
-
-
-def _quoted(name: object) -> str:
-    return f"'{brief(name)}'"
+    return f"tensor {quoted(slot.name)} holds {n_bad} values that are NaN or infinite" if n_bad else None

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from hauberk.strategies.client_state import copied
 from hauberk.strategies.guard import Guard
 from hauberk.strategies.layout import Layout, layout_of
 
@@ -17,11 +19,22 @@ __all__ = ["CollectedUpdates", "Layout", "Reply", "UpdateMatrix", "layout_of"]
 
 @dataclass(frozen=True, eq=False)
 class Reply:
-    """What came back from one client: its weights by name, or an error."""
+    """What came back from one client.
+
+    Attributes:
+        client_id: who.
+        arrays: its weights, by name; ``None`` where it failed.
+        n_examples: on how many examples it says it trained.
+        state: what it wants back in its next round.
+        report: scalars worth logging.
+        error: why it failed, in one line.
+    """
 
     client_id: int
     arrays: Mapping[str, np.ndarray] | None
     n_examples: float = 1
+    state: Mapping[str, Any] = field(default_factory=dict)
+    report: Mapping[str, float] = field(default_factory=dict)
     error: str | None = None
 
 
@@ -34,12 +47,16 @@ class CollectedUpdates:
         client_ids: who sent each row, ascending.
         n_examples: how many examples each claims.
         refused: why, by client id; a client with two replies is also here, though its first one may count.
+        states: what each wants back in its next round, with memory of its own; clients without any are left out.
+        reports: what each reports.
     """
 
     updates: Tensor
     client_ids: tuple[int, ...]
     n_examples: tuple[float, ...]
     refused: dict[int, str]
+    states: dict[int, dict[str, Any]] = field(default_factory=dict)
+    reports: dict[int, dict[str, float]] = field(default_factory=dict)
 
 
 class UpdateMatrix:
@@ -71,6 +88,8 @@ class UpdateMatrix:
         self._matrix = torch.empty(len(asked), layout.n_params, dtype=torch.float32)
         self._n_examples: dict[int, float] = {}
         self._refused: dict[int, str] = {}
+        self._states: dict[int, dict[str, Any]] = {}
+        self._reports: dict[int, dict[str, float]] = {}
 
     @property
     def accepted(self) -> tuple[int, ...]:
@@ -90,6 +109,8 @@ class UpdateMatrix:
             return
         assert reply.arrays is not None  # the guard has seen to it
         self._n_examples[reply.client_id] = float(reply.n_examples)
+        self._states[reply.client_id] = copied(reply.state)
+        self._reports[reply.client_id] = {key: float(value) for key, value in reply.report.items()}
         row = self.row(reply.client_id).numpy()
         with np.errstate(over="ignore", invalid="ignore"):  # close() refuses what is not finite, by name
             for slot in self._layout:
@@ -112,9 +133,13 @@ class UpdateMatrix:
                 if row != len(kept):
                     self._matrix[len(kept)].copy_(self._matrix[row])
                 kept.append(client_id)
-        n_examples = tuple(self._n_examples[client_id] for client_id in kept)
         return CollectedUpdates(
-            self._matrix[: len(kept)], tuple(kept), n_examples, dict(sorted(self._refused.items()))
+            updates=self._matrix[: len(kept)],
+            client_ids=tuple(kept),
+            n_examples=tuple(self._n_examples[client_id] for client_id in kept),
+            refused=dict(sorted(self._refused.items())),
+            states={client_id: self._states[client_id] for client_id in kept if self._states[client_id]},
+            reports={client_id: self._reports[client_id] for client_id in kept},
         )
 
     def _reason(self, reply: Reply) -> str | None:
@@ -124,4 +149,8 @@ class UpdateMatrix:
             return "a second reply; the first one counts"
         if reply.client_id in self._refused:
             return f"{self._refused[reply.client_id]}; then a second reply"
-        return self._guard.structure(reply.arrays, reply.n_examples, reply.error, self._layout)
+        return (
+            self._guard.structure(reply.arrays, reply.n_examples, reply.error, self._layout)
+            or self._guard.state(reply.state, self._layout)
+            or self._guard.report(reply.report)
+        )

@@ -9,20 +9,18 @@ import torch
 from torch import Tensor
 
 
-def take_tensors(tree: Any, prefix: str, tensors: dict[str, Tensor]) -> Any:
-    """Returns ``tree`` as JSON can hold it; each tensor moves into ``tensors`` and leaves its key in its place."""
+def take_tensors(tree: Any, tensors: dict[str, Tensor]) -> Any:
+    """Returns ``tree`` as JSON can hold it; each tensor moves into ``tensors`` and leaves its name in its place.
+
+    The names are numbers: names made from a tree's keys may collide, and are as long as whoever made the keys likes.
+    """
     if isinstance(tree, Tensor | np.ndarray):
-        tensors[prefix] = torch.as_tensor(tree).contiguous()
-        return {"tensor": prefix}
+        name = str(len(tensors))
+        tensors[name] = torch.as_tensor(tree).contiguous()
+        return {"tensor": name}
     if isinstance(tree, dict):
-        return {
-            "table": {
-                str(key): take_tensors(value, f"{prefix}/{key}", tensors) for key, value in tree.items()
-            }
-        }
-    if isinstance(tree, list | tuple):
-        return [take_tensors(item, f"{prefix}/{i}", tensors) for i, item in enumerate(tree)]
-    return tree
+        return {"table": {str(key): take_tensors(value, tensors) for key, value in tree.items()}}
+    return [take_tensors(item, tensors) for item in tree] if isinstance(tree, list | tuple) else tree
 
 
 def put_tensors(skeleton: Any, tensors: dict[str, Tensor]) -> Any:

@@ -20,6 +20,7 @@ from hauberk.server.evaluation import prepare_evaluation
 from hauberk.server.repair_steps import Repairs
 from hauberk.server.server import Server
 from hauberk.server.state import ServerState
+from hauberk.strategies.guard import Guard
 from hauberk.strategies.update_matrix import layout_of
 from hauberk.tasks.base import Task
 from hauberk.tasks.errors import UserError
@@ -137,6 +138,7 @@ def prepare(spec: Spec, *, aggregator: Any = None, attack: Attack | None = None)
         clean=task.encode(clean) if clean else None,
         repairs=Repairs(assets=assets, seed=spec.seed, steps=parts.repairs),
         keep_rounds=frozenset(spec.server.keep_updates),
+        guard=Guard(**spec.server.guard.model_dump()),
     )
     lines += [
         *preflight.of_schedule(server, spec.federation.rounds),

@@ -15,7 +15,7 @@ from hauberk.experiments.spec.named import Named, NamedList, attempt, normalise_
 from hauberk.experiments.spec.registry import aggregators
 from hauberk.server.detectors import DETECTORS
 from hauberk.server.repairs import REPAIRS
-from hauberk.strategies import PRE_AGGREGATORS
+from hauberk.strategies import PRE_AGGREGATORS, Guard
 from hauberk.tasks import TASKS
 from hauberk.tasks.partition import PARTITIONS
 from hauberk.tasks.text.datasets import DATASETS
@@ -132,10 +132,21 @@ class CleanSection(Section):
     n_examples: int = Field(0, ge=0)
 
 
+class GuardSection(Section):
+    """What the server refuses in a reply."""
+
+    max_examples: float = Field(Guard.max_examples, gt=0, allow_inf_nan=False)
+    max_norm: float | None = Field(Guard.max_norm, gt=0, allow_inf_nan=False)
+    max_size: float = Field(Guard.max_size, gt=0, allow_inf_nan=False)
+    state_ratio: float = Field(Guard.state_ratio, ge=0, allow_inf_nan=False)
+    report_keys: int = Field(Guard.report_keys, ge=0)
+
+
 class ServerSection(Section):
-    """What the server has, how it computes, what it keeps on disk, and whether an attack-free twin is played."""
+    """What the server has and refuses, how it computes, what it keeps, and whether an attack-free twin is played."""
 
     clean: CleanSection = CleanSection(n_examples=0)
+    guard: GuardSection = GuardSection()
     threads: int = Field(1, ge=1)
     keep_updates: list[int] = []
     twin: bool = True

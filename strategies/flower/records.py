@@ -12,8 +12,9 @@ from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
 from torch import Tensor
 
 from hauberk.strategies.flower.client_metrics import mean_metrics
-from hauberk.strategies.guard import Guard, brief
+from hauberk.strategies.guard import Guard
 from hauberk.strategies.layout import Layout, layout_of
+from hauberk.strategies.printable import brief
 from hauberk.strategies.update_matrix import Reply
 
 

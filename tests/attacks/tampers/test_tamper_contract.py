@@ -6,11 +6,14 @@ from dataclasses import FrozenInstanceError, replace
 import pytest
 import torch
 from torch import nn
+from torch.utils import _pytree as pytree
 
 from hauberk.attacks import KNOWLEDGE, TAMPERS, Attack, BadSentence, BadWord, Tamper
 from hauberk.attacks.tampers._row_tamper import RowTamper
 from hauberk.clients import Training
 from hauberk.clients.optimizers import Adam
+from hauberk.strategies import Guard, layout_of
+from hauberk.strategies.guard import bytes_of
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.text.models import Gru, Transformer
 from hauberk.tasks.text.tokenizer import WordPiece
@@ -199,3 +202,17 @@ def test_an_impossible_setting_is_refused_by_name_with_what_was_given(name, sett
     ((key, value),) = setting.items()
     with pytest.raises(UserError, match=rf"^{key}: .*got .*{value}"):
         TAMPERS[name](**setting)
+
+
+@each
+def test_what_it_wants_back_is_within_the_guards_default(tamper, arena):
+    state = {}
+    for number in (1, 2, 3, 4):
+        session = arena.session(POISON, state=state, round=number)
+        arena.run(tamper, session)
+        layout, state = layout_of(session.reference), session.state
+        assert Guard().state(state, layout) is None
+        held = sum(part.nbytes for part in pytree.tree_leaves(state) if isinstance(part, torch.Tensor))
+        assert held < Guard().state_ratio * bytes_of(layout)  # also without what is granted to small models
+        if not held:
+            break

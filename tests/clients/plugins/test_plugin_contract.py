@@ -9,6 +9,8 @@ import torch
 
 from hauberk.clients import PLUGINS, Training, train
 from hauberk.clients.plugins import Plugin
+from hauberk.strategies import Guard, layout_of
+from hauberk.strategies.guard import bytes_of
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.parameters import state_of
 
@@ -64,6 +66,14 @@ def test_its_state_can_travel(job, plugin):
     again, _ = trained(job, (plugin,), pickle.loads(pickle.dumps(session.state)))
     assert again.state.keys() == session.state.keys()
     assert all(isinstance(key, str) for key in session.state)
+
+
+def test_what_it_wants_back_and_reports_is_within_the_guards_default(job, plugin):
+    session, report = trained(job, (plugin,))
+    layout = layout_of(session.reference)
+    assert Guard().state(session.state, layout) is None
+    assert sum(value.nbytes for value in session.state.values() if torch.is_tensor(value)) < bytes_of(layout)
+    assert Guard().report(report) is None
 
 
 def test_what_it_reports_is_named_after_it(job, plugin):
