@@ -52,7 +52,7 @@ def defended(tables):
 
 
 @pytest.fixture
-def round_finished(defended, folder):
+def finished(defended, folder):
     return run(defended, out=folder / "run").folder
 
 

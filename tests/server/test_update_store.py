@@ -23,7 +23,7 @@ class Trusting(Rule):
 
 
 @pytest.fixture
-def round_finished(tables, tmp_path):
+def finished(tables, tmp_path):
     tables["server"] = {"twin": False, "keep_updates": [2], "clean": {"n_examples": 12}}
     return run(tables, out=tmp_path / "run")
 

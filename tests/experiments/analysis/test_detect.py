@@ -28,7 +28,7 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture
-def round_finished(tables, folder) -> Path:
+def finished(tables, folder) -> Path:
     """A small run whose server has 100 clean texts; every test of this file finds the same."""
     tables["federation"] |= {"n_clients": 2, "rounds": 1}
     tables["server"] = {"twin": False, "clean": {"n_examples": 100}}

@@ -17,7 +17,7 @@ NAMES = sorted(DETECTORS)
 
 
 @pytest.fixture
-def round_finished(backdoored):
+def finished(backdoored):
     return read_finished(backdoored)
 
 
