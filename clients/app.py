@@ -134,10 +134,10 @@ def unpack_arrays(record: ArrayRecord) -> dict[str, np.ndarray]:
     return {name: array.numpy() for name, array in record.items()}
 
 
-def pack_state(state: dict[str, Any]) -> dict[str, ArrayRecord | ConfigRecord]:
+def pack_state(state: Mapping[str, Any]) -> dict[str, ArrayRecord | ConfigRecord]:
     """Returns a client's own state as an array record and a JSON text."""
     tensors: dict[str, torch.Tensor] = {}
-    skeleton = take_tensors(state, tensors)
+    skeleton = take_tensors(dict(state), tensors)
     return {
         "state_arrays": pack_arrays({name: tensor.numpy() for name, tensor in tensors.items()}),
         "state": ConfigRecord({"tree": json.dumps(skeleton)}),
