@@ -13,7 +13,6 @@ from hauberk.attacks.poisons.base import Poison
 from hauberk.attacks.schedules import Always, Schedule
 from hauberk.attacks.tampers.base import Tamper
 from hauberk.attacks.threat_model import declared_knowledge
-from hauberk.tasks.base import TaskSplits
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.text.tokenizer import Tokenizer
 
@@ -58,7 +57,7 @@ class Attack:
         """
         return self.schedule.attackers(round, n_clients=n_clients, n_malicious=n_malicious, seed=seed)
 
-    def bind(self, splits: TaskSplits[Any]) -> Attack:
+    def bind(self, splits: Any) -> Attack:
         """Returns this attack with the files read that it names: what workers and the evaluation are given.
 
         Raises:

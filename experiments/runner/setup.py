@@ -63,8 +63,9 @@ class Prepared:
     def view(self) -> View:
         """Returns the server's model, in whatever state it is, as a detector sees it."""
         server = self.server
+        model: Any = server.model  # a TextModel, which every detector needs
         return View(
-            model=server.model,
+            model=model,
             encode=server.repairs.assets.encode,
             labels=self.labels,
             special_ids=server.repairs.assets.tokenizer.special_ids,

@@ -20,6 +20,7 @@ from hauberk.strategies.layout import Slot
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.text.corpora import EMBEDDED, corpus_texts
 from hauberk.tasks.text.tokenizer import Tokenizer
+from hauberk.tasks.text.word_rows import word_table
 
 LONGEST = 512  # tokens of a text that are counted, or all that the tokenizer lets a text have
 RARE = 20  # occurrences: below that all words count as equally rare, as in the paper
@@ -46,11 +47,11 @@ class EPUR(Repair):
 
     def check(self, assets: ServerAssets) -> None:
         """Refuses a model without word vectors of its own and a corpus that cannot be read, whose counts are kept."""
-        self._frequencies(assets, word_table(assets).shape[0])
+        self._frequencies(assets, word_slot(assets).shape[0])
 
     def __call__(self, parameters: Tensor, assets: ServerAssets) -> tuple[Tensor, Report]:
         """Returns the parameters [n_params] with reset rows, which rows those are, and where words were counted."""
-        slot = word_table(assets)
+        slot = word_slot(assets)
         table, reference = (vector[slot.slice].view(slot.shape) for vector in (parameters, assets.reference))
         scores = purification_scores(table - reference, self._frequencies(assets, len(table)))
         scores[sorted(assets.tokenizer.special_ids)] = 0
@@ -86,13 +87,13 @@ def purification_scores(change: Tensor, frequency: Tensor) -> Tensor:
     return change.double().norm(dim=1) / frequency.clamp(min=RARE).double().log()
 
 
-def word_table(assets: ServerAssets) -> Slot:
+def word_slot(assets: ServerAssets) -> Slot:
     """Returns the place of the word vectors in the parameter vector.
 
     Raises:
         UserError: if the model does not send them, as where only an adapter is trained.
     """
-    table = assets.model.embedding.weight
+    table = word_table(assets.model).weight
     for name, parameter in assets.model.named_parameters():
         if parameter is table and any(slot.name == name for slot in assets.layout):
             return assets.layout[name]

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hauberk.tasks.precision import autocast
 from hauberk.tasks.text.batches import evaluation_batches
 from hauberk.tasks.text.encoding import Encoded
-from hauberk.tasks.text.models.base import TextModel
 
 
 @torch.no_grad()
 def predict(
-    model: TextModel,
+    model: nn.Module,
     encoded: Encoded,
     *,
     batch_size: int = 128,
