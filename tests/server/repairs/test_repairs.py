@@ -19,7 +19,7 @@ from hauberk.experiments.runner.setup import prepare
 from hauberk.experiments.spec.loader import SpecError, parse
 from hauberk.server.repairs import EPUR, REPAIRS, FineMixing, FinePruning, FineTuning, Mixout, Surgery
 from hauberk.server.repairs._search import Search, folded, smallest
-from hauberk.server.repairs.e_pur import counts, purification_scores, word_table
+from hauberk.server.repairs.e_pur import counts, purification_scores, word_slot
 from hauberk.server.repairs.fine_mixing import mix
 from hauberk.server.repairs.mixout import MixedStep
 from hauberk.tasks.errors import UserError
@@ -195,7 +195,7 @@ def test_bisection_finds_the_edge(edge):
 
 def test_e_pur_touches_exactly_its_top_rows(trained):
     assets = context_of(trained)
-    slot = word_table(assets)
+    slot = word_slot(assets)
     repaired, report = EPUR(n_tokens=7)(trained.parameters, assets)
     rows = torch.tensor(report["rows"])
     table, old, start = (
@@ -328,9 +328,9 @@ def test_the_resolved_spec_says_when_a_repair_runs_and_reads_back(tables, given,
 
 def test_without_a_word_table_that_travels_e_pur_refuses(trained):
     assets = context_of(trained)
-    slots = tuple(slot for slot in assets.layout if slot != word_table(assets))
+    slots = tuple(slot for slot in assets.layout if slot != word_slot(assets))
     with pytest.raises(UserError, match="word embeddings that are trained"):
-        word_table(replace(assets, layout=type(assets.layout)(slots)))
+        word_slot(replace(assets, layout=type(assets.layout)(slots)))
 
 
 def test_e_pur_refuses_such_a_model_before_the_first_round(tables):
