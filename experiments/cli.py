@@ -227,8 +227,7 @@ def _explain(error: Exception) -> tuple[int, str]:
 
 
 def _explain_run(error: Exception) -> tuple[int, str]:
-    from hauberk.server.app import Stopped
-    from hauberk.server.round import RoundFailed
+    from hauberk.server.round import RoundFailed, Stopped
     from hauberk.tasks.errors import UserError
 
     if isinstance(error, UserError):

@@ -12,14 +12,10 @@ from flwr.serverapp import Grid, ServerApp
 
 from hauberk.clients.app import pack_arrays, pack_instruction, unpack_reply
 from hauberk.clients.worker import ClientReply, Instruction
-from hauberk.server.round import Dispatch, RoundFailed
+from hauberk.server.round import Dispatch, RoundFailed, Stopped
 from hauberk.tasks.errors import UserError
 
 POLL_S = 0.02
-
-
-class Stopped(Exception):
-    """The run was asked to stop; the unfinished round is dropped."""
 
 
 def server_app(main: Callable[[Grid, Context], None]) -> ServerApp:

@@ -22,6 +22,10 @@ from hauberk.tasks.parameters import load_state
 Dispatch = Callable[[Sequence[Instruction]], Iterable[ClientReply]]
 
 
+class Stopped(Exception):
+    """The run was asked to stop; the unfinished round is dropped."""
+
+
 class RoundFailed(RuntimeError):
     """A round has fewer usable updates than its rule needs; exit code 3.
 

@@ -11,8 +11,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from hauberk.experiments.runner.finished import read_parameters
-from hauberk.experiments.runner.setup import resolve_device
 from hauberk.experiments.spec.loader import Spec
+from hauberk.tasks.device import resolve_device
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.parameters import load_state, state_of
 from hauberk.tasks.text.models.pretrained import PretrainedModel

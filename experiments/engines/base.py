@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from types import TracebackType
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from hauberk.experiments.runner.setup import Prepared
 from hauberk.experiments.spec.loader import Spec
 from hauberk.server.round import Dispatch
+from hauberk.tasks.errors import UserError
 
 
 class Engine(ABC):
@@ -37,6 +38,10 @@ class Engine(ABC):
         """Returns the engine that plays an attack-free twin: this one, where its clients do as they are told."""
         return self
 
+    def take_losses(self) -> list[dict[str, Any]]:
+        """Returns the workers that were lost since the last call, as a record holds them; their work was done again."""
+        return []
+
     def close(self) -> None:  # noqa: B027  (an engine may have started nothing)
         """Begins to end what the engine has started; leaving the context waits for it. May be called again."""
 
@@ -49,12 +54,25 @@ class Engine(ABC):
         self.close()
 
 
-def engine_of(spec: Spec, stop: threading.Event) -> Engine:
-    """Returns the engine that ``spec`` names; only its own libraries are imported."""
+def engine_of(spec: Spec, stop: threading.Event, address: str | None = None) -> Engine:
+    """Returns the engine that ``spec`` names; only its own libraries are imported.
+
+    Args:
+        spec: what runs.
+        stop: ends it when set.
+        address: of a Ray cluster; see `hauberk.experiments.engines.cluster.connect`.
+
+    Raises:
+        UserError: there is an address, and the engine uses no cluster.
+    """
+    if address is not None and spec.engine.name != "ray":
+        raise UserError(
+            f"address: only engine.name = 'ray' uses a cluster, got {spec.engine.name!r} and {address!r}"
+        )
     if spec.engine.name == "inline":
         from hauberk.experiments.engines.inline import InlineEngine
 
         return InlineEngine(stop)
     from hauberk.experiments.engines.ray import RayEngine
 
-    return RayEngine(spec, stop)
+    return RayEngine(spec, stop, address)

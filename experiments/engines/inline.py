@@ -7,8 +7,7 @@ from collections.abc import Iterator, Sequence
 from hauberk.clients.worker import ClientReply, Instruction
 from hauberk.experiments.engines.base import Engine
 from hauberk.experiments.runner.setup import Prepared
-from hauberk.server.app import Stopped
-from hauberk.server.round import Dispatch
+from hauberk.server.round import Dispatch, Stopped
 
 
 class InlineEngine(Engine):

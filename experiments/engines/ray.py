@@ -1,160 +1,120 @@
-"""Flower's simulation on Ray: each client a task of a Flower ClientApp, the server a Flower ServerApp."""
+"""The clients of a run on Ray: straight over a pool of workers, the parameters through the object store."""
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import os
 import signal
 import threading
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from queue import Queue
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import asdict, replace
+from functools import partial
+from queue import Empty, SimpleQueue
 from typing import Any
 
-os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")  # no call may start another Ray behind our back
-os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's own 15 starves a run beside any other busy process
-os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-
-import ray
-from flwr.app import Context
-from flwr.server.superlink.fleet.vce import vce_api
-from flwr.server.superlink.fleet.vce.backend import raybackend
-from flwr.serverapp import Grid
-from flwr.simulation import run_simulation
-
-from hauberk.clients.app import client_app, kept, layout_hash
+from hauberk.clients.messages import ClientReply, Instruction
+from hauberk.experiments.engines import cluster
 from hauberk.experiments.engines.base import Engine
-from hauberk.experiments.engines.watched_backend import Pool, Watch, WatchedBackend
+from hauberk.experiments.engines.client_round import fit, make_worker
+from hauberk.experiments.engines.cluster import ray
+from hauberk.experiments.engines.pool import NoWorkersError, Pool, WorkFailed
 from hauberk.experiments.runner.setup import Prepared
 from hauberk.experiments.spec.loader import Spec
-from hauberk.server.app import FlowerDispatch, server_app
-from hauberk.server.round import Dispatch
+from hauberk.server.round import Dispatch, RoundFailed, Stopped
+from hauberk.tasks.errors import UserError
+
+POLL_S = 0.1
+AHEAD = (
+    2  # how many more clients are under way than workers: no worker waits for the server, and few replies do
+)
 
 
 class RayEngine(Engine):
-    """Flower's simulation on workers of our own; it runs in a thread beside the run's, which asks through its grid."""
+    """Trains clients on Ray's workers.
+
+    Args:
+        spec: what runs.
+        stop: ends the run when set.
+        address: of the cluster, as `cluster.connect` takes it.
+    """
 
     name = "ray"
 
-    def __init__(self, spec: Spec, stop: threading.Event) -> None:
+    def __init__(self, spec: Spec, stop: threading.Event, address: str | None = None) -> None:
         super().__init__(stop)
-        self._starter = ThreadPoolExecutor(1)
-        # Starting takes seconds, beside the driver's reading of its data. This thread must live as long as Ray.
-        self._starting = self._starter.submit(_start, spec, stop)
-        self._grids: Queue[Grid | BaseException] = Queue()
-        self._over = threading.Event()
-        self._simulation: threading.Thread | None = None
+        self._timeout_s = spec.engine.client_timeout_s
+        self._pool = Pool(partial(cluster.connect, address), partial(cluster.workers_of, spec))
 
     def dispatch(self, prepared: Prepared) -> Dispatch:  # noqa: D102
-        pool = _ready(self._starting)
-        self._simulation = threading.Thread(target=self._simulate, args=(prepared, pool), name="simulation")
-        self._simulation.start()
-        grid = self._grids.get()
-        if isinstance(grid, BaseException):
-            raise grid
-        dispatch = FlowerDispatch(grid, prepared.spec.federation.n_clients, self.stop)
-        return dispatch.register_nodes(layout_hash(prepared.server.model))
+        try:
+            while not self._pool.wait_connected(POLL_S):
+                self._check()
+            reclaim_signals()
+            self._pool.keep(make_worker, ray.put(prepared.worker), prepared.spec.device)
+            while not self._pool.size:
+                self._check()
+                self.stop.wait(POLL_S / 5)
+        except NoWorkersError as error:
+            raise UserError(f"engine: {error}") from None
+        return self._ask
+
+    def take_losses(self) -> list[dict[str, Any]]:  # noqa: D102
+        return [asdict(loss) for loss in self._pool.take_losses()]
 
     def close(self) -> None:  # noqa: D102
-        self._over.set()
+        self._pool.close()
 
     def __exit__(self, *_: object) -> None:
         self.close()
-        if self._simulation is not None:
-            self._simulation.join()
-        with contextlib.suppress(Exception):  # which `dispatch` has raised
-            self._starting.result().join()
-        self._starter.shutdown()
+        self._pool.join()
 
-    def _simulate(self, prepared: Prepared, pool: Pool) -> None:
-        spec_hash, arguments = prepared.spec.hash, ray.put(prepared.worker)
-        app = client_app(lambda _context: _worker(arguments), key_of=lambda _context: spec_hash)
-        pool.warm(lambda: kept(spec_hash, lambda: _worker(arguments)))
+    def _ask(self, instructions: Sequence[Instruction]) -> Iterator[ClientReply]:
+        """Yields each client's reply as it arrives; its arrays are views of Ray's memory, gone with the reply."""
+        self._pool.grow()
+        parameters = ray.put(dict(instructions[0].parameters))
+        waiting = deque(replace(instruction, parameters={}) for instruction in instructions)
+        under_way: dict[Future, int] = {}
+        ended: SimpleQueue[Future] = SimpleQueue()
+        while waiting or under_way:
+            while waiting and len(under_way) < self._pool.size + AHEAD:
+                one = waiting.popleft()
+                future = self._pool.submit(
+                    fit, one, parameters, client=one.client_id, timeout_s=self._timeout_s
+                )
+                under_way[future] = one.client_id
+                future.add_done_callback(ended.put)
+            future = self._next(ended, instructions[0].round)
+            yield reply_of(future, under_way.pop(future))
+            del future  # and with it the arrays
 
-        def main(grid: Grid, _context: Context) -> None:
-            self._grids.put(grid)
-            self._over.wait()
+    def _next(self, ended: SimpleQueue[Future], number: int) -> Future:
+        while True:
+            try:
+                self._check()
+                return ended.get(timeout=POLL_S)
+            except Empty:
+                pass
+            except NoWorkersError as error:
+                raise RoundFailed(
+                    f"round {number} failed: {error}; --resume goes on from the last one"
+                ) from None
 
-        try:
-            with _watched(pool):
-                run_simulation(server_app(main), app, num_supernodes=prepared.spec.federation.n_clients)
-        except BaseException as error:
-            self._grids.put(error)
+    def _check(self) -> None:
+        if self.stop.is_set():
+            raise Stopped
+        self._pool.check()
 
 
-def _ready(starting: Future[Pool]) -> Pool:
-    """Returns the started workers, and takes back the signals that Ray's core put handlers of its own on."""
-    pool = starting.result()
+def reply_of(future: Future, client_id: int) -> ClientReply:
+    """Returns a client's reply, or one that says why there is none."""
+    try:
+        return future.result()
+    except WorkFailed as failure:
+        return ClientReply(client_id, None, 0, error=str(failure))
+
+
+def reclaim_signals() -> None:
+    """Takes back the signals that Ray's core has put handlers of its own on."""
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.getsignal(number))
-    return pool
-
-
-def _start(spec: Spec, stop: threading.Event) -> Pool:
-    """Starts Ray and its workers."""
-    start_ray()
-    return Pool(_watch(spec, stop))
-
-
-def _watch(spec: Spec, stop: threading.Event) -> Watch:
-    resources = ray.cluster_resources()
-    cores = int(resources.get("CPU", 1)) if os.environ.get("RAY_ADDRESS") else default_workers()
-    workers = min(
-        spec.engine.workers or max(1, cores // spec.engine.threads_per_client), spec.federation.cohort_size
-    )
-    # Shares, so that a cluster spreads its workers and more workers than cores still start.
-    cpus = min(float(spec.engine.threads_per_client), _share(resources.get("CPU", 1), workers))
-    gpus = min(1.0, _share(resources.get("GPU", 0), workers)) if spec.device != "cpu" else 0.0
-    return Watch(workers, spec.engine.client_timeout_s, cpus, gpus, stop)
-
-
-def _share(total: float, workers: int) -> float:
-    return int(1e4 * total / workers) / 1e4  # Ray counts in ten-thousandths
-
-
-def default_workers() -> int:
-    """Returns how many clients run at once where the spec does not say: one a core."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def start_ray() -> None:
-    """Connects to the cluster that RAY_ADDRESS names, or starts one here; quiet, without dashboard."""
-    if not ray.is_initialized():
-        local: dict[str, Any] = {} if os.environ.get("RAY_ADDRESS") else {"include_dashboard": False}
-        # A dead worker is reported by its client's id; Ray's own paragraph on stdout would bury that.
-        ray._private.worker.print_to_stdstream = lambda *_args, **_kwargs: None
-        logging.getLogger("ray").setLevel(logging.ERROR)
-        ray.init(logging_level=logging.ERROR, log_to_driver=False, configure_logging=False, **local)
-
-
-def _worker(arguments: Any) -> Any:
-    from hauberk.clients.worker import Worker
-
-    return Worker(ray.get(arguments))
-
-
-class ImpatientQueue(Queue):
-    """A queue whose readers look up ten times a second; Flower's look up once, so that each run ends a second late."""
-
-    def get(self, block: bool = True, timeout: float | None = None) -> Any:
-        """Returns the next item as `Queue.get` does, after at most 0.1 s."""
-        return super().get(block, min(timeout, 0.1) if timeout is not None else None)
-
-
-@contextlib.contextmanager
-def _watched(pool: Pool) -> Iterator[None]:
-    """Puts our backend and queue where Flower looks for its own, and quietens its banner."""
-    logger, level = logging.getLogger("flwr"), logging.getLogger("flwr").level
-    originals = raybackend.RayBackend, vce_api.Queue
-    raybackend.RayBackend = type("Backend", (WatchedBackend,), {"pool": pool})  # type: ignore[misc, assignment]
-    vce_api.Queue = ImpatientQueue  # type: ignore[misc]
-    logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        raybackend.RayBackend, vce_api.Queue = originals  # type: ignore[misc]
-        logger.setLevel(level)

@@ -37,6 +37,7 @@ def run(
     out: str | Path | None = None,
     resume: bool = False,
     screen: Screen | None = None,
+    address: str | None = None,
 ) -> Result:
     """Runs ``spec`` and returns its result; a run that is finished already is not run again.
 
@@ -47,6 +48,9 @@ def run(
         out: the run's folder; default ``runs/<name>-<hash8>``.
         resume: go on from the folder's last checkpoint.
         screen: who shows the progress; default nobody.
+        address: of the Ray cluster: ``auto`` (what ``ray start`` started here), ``host:port`` or
+            ``ray://host:port``; by default RAY_ADDRESS, or else a Ray of the run's own. A session that this process
+            has open is used and left open.
 
     Raises:
         UserError: the spec, its data or the folder make the run impossible.
@@ -56,9 +60,9 @@ def run(
     spec = _spec(spec)
     spec_hash = _hash(spec, aggregator, attack)
     folder = RunDir(out or Path("runs") / f"{spec.name}-{spec_hash[:8]}", spec_hash)
-    return run_on(
-        partial(engine_of, spec), spec, folder, screen or Quiet(), aggregator=aggregator, attack=attack, resume=resume
-    )  # fmt: skip
+    make_engine = partial(engine_of, spec, address=address)
+    screen = screen or Quiet()
+    return run_on(make_engine, spec, folder, screen, aggregator=aggregator, attack=attack, resume=resume)
 
 
 def run_on(
@@ -91,7 +95,7 @@ def execute(
     natural = {}
     if has_twin(prepared):
         natural = natural_rates(prepared, folder.path.parent, partial(play_twin, engine, screen))
-    last = _play(prepared, engine, folder, Recorder(folder, screen, natural=natural), state)
+    last = _play(prepared, engine, folder, Recorder(folder, screen, engine, natural=natural), state)
     engine.close()
     with interruptible(engine.stop):
         return finalize(prepared, last, folder, screen, engine.name)
@@ -108,7 +112,7 @@ def _play(
             prepared.server, start, dispatch, spec.federation.rounds, spec.server.threads, recorder
         )
     except RoundFailed as error:
-        folder.record({"round": recorder.round + 1, "failed": str(error), "refused": error.refused})
+        recorder.failed(error)
         raise
 
 
@@ -116,10 +120,11 @@ def play_twin(engine: Engine, screen: Screen, twin: Prepared, folder: RunDir) ->
     """Plays an attack-free twin to its end, or goes on where it was stopped, and keeps the model of each round."""
     state = folder.look(twin.spec, resume=True)
     models = ModelStore(folder.path, twin.spec.federation.rounds, len(twin.start.parameters))
-    recorder = Recorder(folder, TwinScreen(screen, twin.spec.federation.rounds), models=models)
-    last = _play(twin, engine.for_twin(), folder, recorder, state)
+    honest = engine.for_twin()
+    recorder = Recorder(folder, TwinScreen(screen, twin.spec.federation.rounds), honest, models=models)
+    last = _play(twin, honest, folder, recorder, state)
     with interruptible(engine.stop):
-        finalize(twin, last, folder, Quiet(), engine.name)
+        finalize(twin, last, folder, Quiet(), honest.name)
 
 
 class Recorder:
@@ -128,6 +133,7 @@ class Recorder:
     Args:
         folder: the run's.
         screen: who shows it.
+        engine: where its clients train.
         natural: the natural rate by round, where it is known.
         models: where the model of each round is kept, where it is.
     """
@@ -164,6 +170,11 @@ class Recorder:
         self._folder.keep(state)
         self.round = state.round
         self._screen.round_finished(line)
+
+    def failed(self, error: RoundFailed) -> None:
+        """Records why the round after the last finished one failed."""
+        about = {"failed": str(error), "refused": error.refused, "lost": self._engine.take_losses()}
+        self._folder.record({"round": self.round + 1, **about})
 
 
 def _finished(folder: RunDir) -> bool:

@@ -115,7 +115,7 @@ def n_workers(spec: Spec) -> int:
     """Returns how many clients run at once."""
     if spec.engine.name == "inline":
         return 1
-    from hauberk.experiments.engines.ray import default_workers
+    from hauberk.experiments.engines.cluster import default_workers
 
     return min(spec.engine.workers or default_workers(), spec.federation.cohort_size)
 

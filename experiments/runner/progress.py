@@ -111,6 +111,8 @@ class Terminal:
         self.console.print(round_text(line, self._rounds), highlight=False)
         for client, reason in line["refused"].items():
             self.console.print(f"  [yellow]client {client} refused:[/] {escape(reason)}", highlight=False)
+        for loss in line.get("lost", ()):
+            self.console.print(f"  [yellow]{loss_text(loss)}[/]", highlight=False)
 
     def finalizing(self, work: str) -> None:  # noqa: D102
         self._progress.reset(self._bar, description=work, total=None)
@@ -129,6 +131,12 @@ def round_text(line: Mapping[str, Any], rounds: int) -> str:
         weight = sum(value for client, value in line["weights"].items() if int(client) in liars)
         text += f"  liars weigh {weight:.2f}"
     return f"{text}  {line['wall']:.1f} s"
+
+
+def loss_text(loss: Mapping[str, Any]) -> str:
+    """Returns the one line that a lost worker is shown as."""
+    done = "while idle" if loss["client"] is None else f"client {loss['client']} was asked again elsewhere"
+    return f"worker {loss['pid']} on {loss['node']} lost: {loss['reason']}; {done}"
 
 
 def _attack(spec: Spec) -> str:

@@ -23,6 +23,7 @@ from hauberk.server.state import ServerState
 from hauberk.strategies.guard import Guard
 from hauberk.strategies.update_matrix import layout_of
 from hauberk.tasks.base import Task
+from hauberk.tasks.device import resolve_device
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.parameters import flatten, state_of
 from hauberk.tasks.partition import partition
@@ -161,10 +162,3 @@ def draw_clean(train: Sequence[Any], n_examples: int, seed: int) -> tuple[list[A
     drawn = torch.randperm(len(train), generator=generator(seed, "clean"))[:n_examples].tolist()
     chosen = set(drawn)
     return [e for row, e in enumerate(train) if row not in chosen], [train[row] for row in drawn]
-
-
-def resolve_device(name: str) -> str:
-    """Returns the device that ``auto`` stands for here."""
-    if name != "auto":
-        return name
-    return "cuda" if torch.cuda.is_available() else "cpu"

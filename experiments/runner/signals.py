@@ -31,7 +31,7 @@ def interruptible(stop: threading.Event) -> Iterator[None]:
     Raises:
         Stopped: it came, or had come before (``stop``).
     """
-    from hauberk.server.app import Stopped
+    from hauberk.server.round import Stopped
 
     def leave(*_: object) -> None:
         raise Stopped

@@ -64,7 +64,7 @@ class Misbehave(Tamper):
 
 REASONS = {
     "raise": "RuntimeError: out of memory",
-    "exit": "worker process died",
+    "exit": "its worker process was killed (3 times)",
     "hang": "timed out after 5 s",
     "nan": "NaN or infinite",
     "inf": "NaN or infinite",
@@ -73,7 +73,7 @@ REASONS = {
     "unknown": "unknown tensor 'extra'",
     "dtype": "has dtype float64, expected float32",
     "examples": "claims 1e+09 examples",
-    "silent": "missing",
+    "silent": "holds no tensors",
 }
 
 
