@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -39,16 +38,11 @@ class Actor:
     def __init__(self) -> None:
         self._kept: Any = None
 
-    def start(self) -> Place:
-        """Imports what every client needs, outside any client's time; returns where this is."""
+    def start(self, first: Callable[[], object]) -> Place:
+        """Calls ``first``, which is no work's own time, and returns where this is."""
         import ray
-        import torch
 
-        import hauberk.clients.worker  # noqa: F401
-
-        # Arrays out of the object store are read-only, and nobody here writes into them.
-        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)  # its first use imports for a second
+        first()
         context = ray.get_runtime_context()
         return Place(context.get_node_id(), ray.util.get_node_ip_address(), os.getpid())
 

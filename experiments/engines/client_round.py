@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
+import torch
 
 from hauberk.clients.worker import ClientReply, Instruction, Worker, WorkerConfig
 from hauberk.tasks.device import resolve_device
+
+
+def warm_up() -> None:
+    """Does what a process need do only once, and no client should wait for."""
+    # Arrays out of the object store are read-only, and nobody here writes into them.
+    warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+    torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)  # its first use imports for a second
 
 
 def make_worker(config: WorkerConfig, device: str) -> Worker:

@@ -34,6 +34,10 @@ NODE_LOST = "its node was lost"
 SILENT = "its worker did not answer"
 
 
+def nothing() -> None:
+    """Does nothing, and makes nothing."""
+
+
 class WorkFailed(Exception):
     """What the work itself did wrong, or why it was given up, in one line."""
 
@@ -97,10 +101,16 @@ class Pool:
     Args:
         connect: connects to Ray, and returns whether the session is ours to end.
         workers: how many workers there should be on the cluster as it is now.
+        first: what each worker does at once, beside whatever its owner does.
     """
 
-    def __init__(self, connect: Callable[[], bool], workers: Callable[[], Workers]) -> None:
-        self._connect, self._workers = connect, workers
+    def __init__(
+        self,
+        connect: Callable[[], bool],
+        workers: Callable[[], Workers],
+        first: Callable[[], object] = nothing,
+    ) -> None:
+        self._connect, self._workers, self._first = connect, workers, first
         self._loop = asyncio.new_event_loop()
         self._tasks: asyncio.PriorityQueue[tuple[int, int, Task]] = asyncio.PriorityQueue()
         self._serial = itertools.count()
@@ -238,7 +248,7 @@ class Pool:
         while True:
             actor = self._actor.remote()
             try:
-                place = await arrival(actor.start.remote())
+                place = await arrival(actor.start.remote(self._first))
                 await self._may_keep.wait()
                 kept = self._kept
                 await arrival(actor.keep.remote(kept.make, *kept.arguments))
@@ -263,6 +273,8 @@ class Pool:
         while lives:
             since = time.monotonic()
             *_, task = await self._tasks.get()
+            if task.future.cancelled():
+                continue
             try:
                 if time.monotonic() > since + IDLE_S:
                     await arrival(actor.answer.remote(), ANSWER_S)
@@ -318,10 +330,6 @@ async def arrival(reference: Any, timeout_s: float | None = None) -> Any:
     return await asyncio.wait_for(asyncio.wrap_future(reference.future()), timeout_s)
 
 
-def nothing() -> None:
-    """Makes nothing: what workers keep before they are told."""
-
-
 def reason_of(error: BaseException | None, place: Place | None = None) -> str:
     """Returns one line that says what became of a worker."""
     if isinstance(error, ray.exceptions.RayTaskError):
@@ -335,6 +343,7 @@ def reason_of(error: BaseException | None, place: Place | None = None) -> str:
 
 def given_up(losses: list[str]) -> str:
     """Returns why work that was lost again and again is given up, and what its user can do."""
-    kinds = "; ".join(f"{reason} ({losses.count(reason)} times)" for reason in dict.fromkeys(losses))
+    counts = {reason: losses.count(reason) for reason in losses}
+    kinds = "; ".join(reason + (f" ({count} times)" if count > 1 else "") for reason, count in counts.items())
     memory = KILLED in losses or OUT_OF_MEMORY in losses
     return kinds + ("; where that is for want of memory, set engine.workers lower" if memory else "")

@@ -15,7 +15,7 @@ from typing import Any
 from hauberk.clients.messages import ClientReply, Instruction
 from hauberk.experiments.engines import cluster
 from hauberk.experiments.engines.base import Engine
-from hauberk.experiments.engines.client_round import fit, make_worker
+from hauberk.experiments.engines.client_round import fit, make_worker, warm_up
 from hauberk.experiments.engines.cluster import ray
 from hauberk.experiments.engines.pool import NoWorkersError, Pool, WorkFailed
 from hauberk.experiments.runner.setup import Prepared
@@ -43,7 +43,7 @@ class RayEngine(Engine):
     def __init__(self, spec: Spec, stop: threading.Event, address: str | None = None) -> None:
         super().__init__(stop)
         self._timeout_s = spec.engine.client_timeout_s
-        self._pool = Pool(partial(cluster.connect, address), partial(cluster.workers_of, spec))
+        self._pool = Pool(partial(cluster.connect, address), partial(cluster.workers_of, spec), warm_up)
 
     def dispatch(self, prepared: Prepared) -> Dispatch:  # noqa: D102
         try:

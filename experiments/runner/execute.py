@@ -142,11 +142,12 @@ class Recorder:
         self,
         folder: RunDir,
         screen: Screen,
+        engine: Engine,
         *,
         natural: Mapping[int, float] | None = None,
         models: ModelStore | None = None,
     ) -> None:
-        self._folder, self._screen = folder, screen
+        self._folder, self._screen, self._engine = folder, screen, engine
         self._natural, self._models = natural or {}, models
         self._since = time.perf_counter()
         self.round = 0
@@ -161,7 +162,7 @@ class Recorder:
     def round_finished(self, state: ServerState, record: Record) -> None:  # noqa: D102
         started = time.perf_counter()
         now, self._since = started - self._since, started
-        line = {**line_of(record), "wall": round(now, 3)}
+        line = {**line_of(record), "lost": self._engine.take_losses(), "wall": round(now, 3)}
         if state.round in self._natural:
             line[NATURAL] = self._natural[state.round]
         if self._models is not None:
