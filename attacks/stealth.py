@@ -7,34 +7,31 @@ Models", ACL 2021.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from hauberk.attacks.poisons.base import Poison, poisoned_text
-from hauberk.strategies.aggregators.dim_krum import dimension_distances
-from hauberk.strategies.kernels.distances import gram_matrix, squared_distances
 from hauberk.strategies.kernels.krum_scores import krum_scores
 from hauberk.tasks.text.examples import Example
 from hauberk.tasks.text.metrics import attack_success
 from hauberk.tasks.text.trigram import Trigram
 
 
-def update_stealth(rows: Tensor, malicious: Tensor, gram: Tensor | None = None) -> dict[str, float]:
+def update_stealth(gram: Tensor, malicious: Tensor) -> dict[str, float]:
     """Returns the size and the direction of malicious updates beside the benign ones, means over each.
 
     Args:
-        rows: all updates, [n, d].
+        gram: the inner products of all updates, [n, n] in float64.
         malicious: which of them are an attacker's, bool [n]; some are and some are not.
-        gram: the rows' inner products, where they are known already.
 
     Returns:
         ``stealth/norm`` and ``stealth/benign_norm``, L2 norms; ``stealth/cosine``, with the mean of the benign
         updates, and ``stealth/benign_cosine``, of each benign update with the mean of the others (left out where
         there are no others). A cosine with nothing is 0.
     """
-    gram, benign = (gram_matrix(rows) if gram is None else gram).cpu(), ~malicious
+    gram, benign = gram.cpu(), ~malicious
     norms = gram.diagonal().sqrt()
     inner = gram[:, benign].sum(dim=1)  # with the sum of the benign updates
     total = inner[benign].sum()
@@ -51,32 +48,25 @@ def update_stealth(rows: Tensor, malicious: Tensor, gram: Tensor | None = None) 
 
 
 def rank_stealth(
-    rows: Tensor,
-    malicious: Tensor,
-    *,
-    n_malicious: int | None = None,
-    ratio: float = 1e-3,
-    gram: Tensor | None = None,
+    distances: Mapping[str, Tensor], malicious: Tensor, *, n_malicious: int | None = None
 ) -> dict[str, float]:
     """Returns the place of the best placed of the malicious updates among all, 1 for the most trusted.
 
     Args:
-        rows: all updates, [n, d].
+        distances: for each of some rules of Krum's kind what it takes for the squared distances of all updates,
+            [n, n]. Dim-Krum has no memory here.
         malicious: which of them are an attacker's, bool [n].
-        n_malicious: f of both rules; by default as many as there are, and as few as the rules need.
-        ratio: of Dim-Krum, which has no memory here.
-        gram: the rows' inner products, where they are known already.
+        n_malicious: f of all rules; by default as many as there are, and as few as the rules need.
 
     Returns:
-        ``stealth/krum_rank`` and ``stealth/dim_krum_rank``.
+        ``stealth/NAME_rank`` for the name of each rule.
 
     Raises:
         ValueError: if there are fewer than three updates.
     """
-    if len(rows) < 3:
-        raise ValueError(f"A rank needs at least 3 updates, got {len(rows)}.")
-    assumed = min(int(malicious.sum()) if n_malicious is None else n_malicious, len(rows) - 3)
-    distances = {"krum": squared_distances(rows, gram), "dim_krum": dimension_distances(rows, ratio)}
+    if len(malicious) < 3:
+        raise ValueError(f"A rank needs at least 3 updates, got {len(malicious)}.")
+    assumed = min(int(malicious.sum()) if n_malicious is None else n_malicious, len(malicious) - 3)
     return {
         f"stealth/{rule}_rank": _best_rank(krum_scores(found, assumed).cpu(), malicious)
         for rule, found in distances.items()

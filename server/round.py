@@ -16,6 +16,7 @@ from hauberk.server.repair_steps import Reports
 from hauberk.server.server import Server, aggregation_context, attackers, sample
 from hauberk.server.state import ServerState
 from hauberk.strategies.base import Aggregation, AggregationContext, TooFewClientsError
+from hauberk.strategies.kernels.geometry import Geometry
 from hauberk.strategies.update_matrix import CollectedUpdates, UpdateMatrix
 from hauberk.tasks.parameters import load_state
 
@@ -78,7 +79,7 @@ def run_round(server: Server, state: ServerState, dispatch: Dispatch) -> tuple[S
         server.keep(collected, context, malicious)
     result = aggregate(server, state, context, collected)
     clock.lap("aggregate")
-    evidence = forged | forensics(server.layout, collected, malicious)
+    evidence = forged | examine(server, number, collected, malicious, result.geometry)
     clock.lap("forensics")
     parameters = state.parameters + result.update
     parameters, repaired = server.repairs.after(parameters, number)
@@ -118,6 +119,17 @@ def aggregate(
         raise RoundFailed(
             f"round {context.round} failed: {error} Refused: {refused}", collected.refused
         ) from None
+
+
+def examine(
+    server: Server, number: int, collected: CollectedUpdates, malicious: list[int], known: Geometry | None
+) -> dict[str, float]:
+    """Returns the forensics of round ``number``: in full every so many rounds, else what the rule measured anyway."""
+    every = server.forensics_every
+    if every == 0:
+        return {}
+    in_full = (number - 1) % every == 0
+    return forensics(server.layout, collected, malicious, known, in_full=in_full)
 
 
 def _weights(weight: Tensor | None, collected: CollectedUpdates) -> dict[int, float] | None:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from hauberk.strategies.kernels.chunks import Updates
+from hauberk.strategies.kernels.geometry import Geometry
 from hauberk.strategies.layout import Layout
 
 # What a rule wants back next round: tensors, numbers, strings, and lists and dicts of those, keyed by str,
@@ -36,12 +37,15 @@ class Aggregation:
         weight: how much each client counted, shape [n_clients], sums to 1; None where that has no meaning.
         state: what the rule wants back next round; None when it remembers nothing.
         report: scalars worth logging, by name.
+        geometry: what the rule measured of the rows that it was given, for whoever would measure it again in the
+            same round; None where it measured nothing of that kind. Neither state nor report.
     """
 
     update: Tensor
     weight: Tensor | None = None
     state: State | None = None
     report: dict[str, float] = field(default_factory=dict)
+    geometry: Geometry | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

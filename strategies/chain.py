@@ -17,6 +17,7 @@ from hauberk.strategies.base import (
     needs_of,
 )
 from hauberk.strategies.kernels.chunks import Mixture, Updates
+from hauberk.strategies.kernels.geometry import Geometry
 
 
 class PreAggregator(Rule):
@@ -33,6 +34,12 @@ class PreAggregator(Rule):
     def mixing(self, updates: Updates, context: AggregationContext) -> Tensor:
         """Returns how much each of ``updates`` counts in each new row, [n_rows, n_clients] in float64."""
         raise NotImplementedError
+
+    def measured_mixing(
+        self, updates: Updates, context: AggregationContext
+    ) -> tuple[Tensor, Geometry | None]:
+        """Returns the mixing matrix, and what was measured of ``updates`` for it, where others may use it."""
+        return self.mixing(updates, context), None
 
     def n_rows(self, n_clients: int) -> int:
         """Returns how many rows come out of ``n_clients``."""
@@ -81,23 +88,30 @@ class Chain(Rule):
     ) -> Aggregation:
         """Aggregates ``updates`` of shape [n_clients, n_params]; ``state`` is the rule's.
 
-        The weight says how much each client counted through all stages. Rows that are no single client's have no
-        client ids: a rule that remembers clients remembers nothing of them.
+        The weight says how much each client counted through all stages; the geometry is of ``updates``, never of mixed
+        rows. Rows that are no single client's have no client ids: a rule that remembers clients remembers nothing of
+        them.
 
         Raises:
             TooFewClientsError: if there are too few clients for any stage.
         """
         self.admit(updates)
-        context, nameless = context or AggregationContext(), False
+        context, nameless, geometry = context or AggregationContext(), False, None
         rows: Any = updates
         for stage in self.before:
-            rows = stage.mix(rows, context)
+            stage.admit(rows)
+            mixing, measured = stage.measured_mixing(rows, context)
+            geometry = measured if rows is updates else geometry
+            rows = Mixture(rows, mixing)
             if not stage.keeps_clients or len(rows) != len(updates):
                 context, nameless = replace(context, client_ids=None, n_examples=None), True
         forgets = nameless and getattr(self.rule, "remembers_clients", False)
         result = self._judged(rows, context, None if forgets else state)
         result = replace(result, state=None) if forgets else result
-        if result.weight is None or not isinstance(rows, Mixture):
+        if rows is updates:
+            return result
+        result = replace(result, geometry=geometry)  # the rule's own is of mixed rows
+        if result.weight is None:
             return result
         weight = result.weight.to(rows.mixing) @ rows.mixing
         return replace(result, weight=weight / weight.sum())

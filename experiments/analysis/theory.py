@@ -29,7 +29,9 @@ def show_theory(console: Console, folder: Path) -> None:
     _, summary = read_run(folder)
     rounds = [line for line in read_rounds(folder) if "theory/predicted_error" in line["forensics"]]
     if not rounds:
-        raise UserError(f"{folder}: nobody lied in this run, so there is no detection error to explain")
+        raise UserError(
+            f"{folder}: no round has a detection error to explain: nobody lied, or server.forensics.every is 0"
+        )
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for heading in (
         "round",

@@ -140,6 +140,7 @@ def prepare(spec: Spec, *, aggregator: Any = None, attack: Attack | None = None)
         clean=task.encode(clean) if clean else None,
         repairs=Repairs(assets=assets, seed=spec.seed, steps=parts.repairs),
         keep_rounds=frozenset(spec.server.keep_updates),
+        forensics_every=spec.server.forensics.interval(spec.federation.cohort_size),
         guard=Guard(**spec.server.guard.model_dump()),
     )
     lines += [

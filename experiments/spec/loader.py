@@ -83,11 +83,11 @@ class Spec(Section):
 
     @property
     def hash(self) -> str:
-        """Names what the run computes: all but ``name``, what is kept, and where it runs (threads change bits)."""
+        """Names what the run computes: all but ``name``, what is noted, and where it runs (threads change bits)."""
         tables = self.to_dict()
         del tables["name"]
         tables["engine"] = {"threads_per_client": self.engine.threads_per_client}
-        del tables["server"]["keep_updates"], tables["server"]["twin"]
+        del tables["server"]["keep_updates"], tables["server"]["twin"], tables["server"]["forensics"]
         return hashlib.sha256(json.dumps(tables, sort_keys=True).encode()).hexdigest()
 
 

@@ -142,6 +142,19 @@ class GuardSection(Section):
     report_keys: int = Field(Guard.report_keys, ge=0)
 
 
+class ForensicsSection(Section):
+    """How often the server measures how detectable the liars were, and how well they hid.
+
+    ``every`` k: in rounds 1, 1 + k, 1 + 2k, ...; in the others it notes what the rule has measured anyway. 0: never.
+    """
+
+    every: int | None = Field(None, ge=0)
+
+    def interval(self, cohort_size: int) -> int:
+        """Returns ``every``, by default one round in ``cohort_size`` / 10: the cost grows with the cohort's square."""
+        return max(1, cohort_size // 10) if self.every is None else self.every
+
+
 class ServerSection(Section):
     """What the server has and refuses, how it computes, what it keeps, and whether an attack-free twin is played."""
 
@@ -150,6 +163,7 @@ class ServerSection(Section):
     threads: int = Field(1, ge=1)
     keep_updates: list[int] = []
     twin: bool = True
+    forensics: ForensicsSection = ForensicsSection()
 
 
 class EngineSection(Section):

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from hauberk.strategies.kernels.chunks import Updates, narrow
 from hauberk.strategies.kernels.distances import squared_distances
+from hauberk.strategies.kernels.geometry import Geometry, measured_distances
 from hauberk.strategies.layout import Layout
 
 KrumConvention = Literal["paper", "byzfl", "flpoison", "epfml", "federated_scope"]
@@ -34,15 +35,16 @@ class Convention:
     by_tensor: bool = False
     summed: bool = False
 
-    def distances(self, updates: Updates, layout: Layout | None = None) -> Tensor:
-        """Returns what a score sums, for each pair of rows, [n_clients, n_clients] in float64."""
+    def distances(self, updates: Updates, layout: Layout | None = None) -> tuple[Tensor, Geometry]:
+        """Returns what a score sums, for each pair of rows, [n_clients, n_clients] in float64, and its source."""
         if not self.by_tensor:
-            return squared_distances(updates).pow_(self.power / 2)
+            squared, geometry = measured_distances(updates)
+            return squared.pow(self.power / 2), geometry
         assert layout is not None
         total = torch.zeros(len(updates), len(updates), dtype=torch.float64, device=updates.device)
         for slot in layout:
             total += squared_distances(narrow(updates, slot.slice)).pow_(self.power / 2)
-        return total
+        return total, Geometry()
 
 
 # One line for each peer. ByzFL's is read in its aggregators.py, FLPoison's in krum.py, that of epfml's

@@ -9,6 +9,7 @@ from torch import Tensor
 from hauberk.strategies.aggregators._krum_conventions import KrumConvention, layout_for, named
 from hauberk.strategies.base import AggregationContext, Rule, check_integer
 from hauberk.strategies.kernels.chunks import Updates
+from hauberk.strategies.kernels.geometry import Geometry
 from hauberk.strategies.kernels.krum_scores import check_neighbours, krum_scores
 
 
@@ -32,7 +33,8 @@ class KrumRule(Rule):
         """Raises TooFewClientsError unless 2f + 2 < n_clients."""
         check_neighbours(self, self.n_malicious, n_clients)
 
-    def _scores(self, updates: Updates, context: AggregationContext) -> Tensor:
+    def _scores(self, updates: Updates, context: AggregationContext) -> tuple[Tensor, Geometry]:
         convention = named(self, self.convention)
         layout = layout_for(self, context.layout, updates.shape[1]) if convention.by_tensor else None
-        return krum_scores(convention.distances(updates, layout), self.n_malicious, convention.left_out)
+        distances, geometry = convention.distances(updates, layout)
+        return krum_scores(distances, self.n_malicious, convention.left_out), geometry

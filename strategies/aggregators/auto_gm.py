@@ -14,6 +14,8 @@ from torch import Tensor
 
 from hauberk.strategies.base import Aggregation, AggregationContext, Rule, State, check_range
 from hauberk.strategies.kernels.chunks import Updates, weighted_sum
+from hauberk.strategies.kernels.distances import gram_matrix
+from hauberk.strategies.kernels.geometry import Geometry
 from hauberk.strategies.kernels.norms import median_of
 from hauberk.strategies.kernels.weiszfeld import centred_gram, geometric_median
 
@@ -47,7 +49,8 @@ class AutoGM(Rule):
         """
         self.admit(updates)
         ids = (context or AggregationContext()).ids(len(updates))
-        gram = centred_gram(updates)
+        geometry = Geometry(gram=gram_matrix(updates))
+        gram = centred_gram(updates, geometry.gram)
         alpha = torch.full_like(gram[0], 1 / len(gram))
         weight, distances = geometric_median(gram, alpha, alpha)
         penalty = len(gram) * median_of(distances) if self.penalty is None else self.penalty
@@ -57,7 +60,7 @@ class AutoGM(Rule):
                 break
             weight, distances = geometric_median(gram, alpha, weight)
         report = {f"auto_gm/alpha/{k}": float(share) for k, share in zip(ids, alpha, strict=True)}
-        return Aggregation(weighted_sum(updates, weight), weight, state, report)
+        return Aggregation(weighted_sum(updates, weight), weight, state, report, geometry)
 
 
 def water_filling(distances: Tensor, penalty: float) -> Tensor:

@@ -21,7 +21,7 @@ from hauberk.strategies.base import (
     check_integer,
 )
 from hauberk.strategies.kernels.chunks import Mixture, Updates
-from hauberk.strategies.kernels.distances import squared_distances
+from hauberk.strategies.kernels.geometry import measured_distances
 from hauberk.strategies.kernels.krum_scores import krum_scores, score_report
 from hauberk.strategies.kernels.mean_around_median import mean_of_closest
 
@@ -72,8 +72,8 @@ class Bulyan(Rule):
         self.admit(updates)
         context = context or AggregationContext()
         garfield = self.convention == "garfield"
-        distances = squared_distances(updates)
-        distances = distances.sqrt_() if garfield else distances
+        distances, geometry = measured_distances(updates)
+        distances = distances.sqrt() if garfield else distances
         by_id = context.by_id(len(updates)).to(distances.device)
         mixing = torch.zeros_like(distances)
         mixing[:, by_id] = (_garfield if garfield else _paper)(distances[by_id][:, by_id], self.n_malicious)
@@ -81,7 +81,7 @@ class Bulyan(Rule):
         n_kept = len(mixing) - 2 * self.n_malicious
         update = mean_of_closest(Mixture(updates, mixing), n_kept, lower_median=garfield)
         report = score_report("bulyan", krum_scores(distances, self.n_malicious), context)
-        return Aggregation(update, mixing.mean(dim=0), state, report)
+        return Aggregation(update, mixing.mean(dim=0), state, report, geometry)
 
 
 def picks(distances: Tensor, n_malicious: int) -> list[int]:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from hauberk.strategies.base import Aggregation, AggregationContext, Rule, State, check_integer, check_range
 from hauberk.strategies.kernels.chunks import Updates, column_chunks, weighted_sum
+from hauberk.strategies.kernels.geometry import Geometry
 from hauberk.strategies.kernels.krum_scores import check_neighbours, equal_weights, krum_scores, score_report
 from hauberk.strategies.kernels.norms import median_of
 from hauberk.strategies.kernels.selections import SELECTIONS, dimension_distances
@@ -103,7 +104,12 @@ class DimKrum(Rule):
             add_noise(update, updates, weight, self.noise, context.rng)
         report = score_report("dim_krum", scores, context)
         report |= score_report("dim_krum/memory", remembered, context)
-        return Aggregation(update, weight, {"memory": memories}, report)
+        return Aggregation(update, weight, {"memory": memories}, report, self._geometry(distances))
+
+    def _geometry(self, distances: Tensor) -> Geometry | None:
+        if self.selection != "pairwise":
+            return None
+        return Geometry(strongest_squares=distances, ratio=self.ratio)
 
     def _layout(self, updates: Updates, context: AggregationContext) -> Layout | None:
         if self.selection == "per_tensor":

@@ -17,8 +17,10 @@ from hauberk.strategies.base import Aggregation, AggregationContext, Rule, State
 from hauberk.strategies.kernels.angles import cosine_distances
 from hauberk.strategies.kernels.chunks import Updates
 from hauberk.strategies.kernels.clusters import majority
+from hauberk.strategies.kernels.distances import gram_matrix
+from hauberk.strategies.kernels.geometry import Geometry
 from hauberk.strategies.kernels.noise import add_gaussian
-from hauberk.strategies.kernels.norms import clip_factors, median_of, row_norms, scaled_sum
+from hauberk.strategies.kernels.norms import clip_factors, median_of, scaled_sum
 from hauberk.strategies.requirements import required_vector
 
 
@@ -58,9 +60,11 @@ class FLAME(Rule):
         self.admit(updates)
         context = context or AggregationContext()
         ids = context.ids(len(updates))
-        distances = cosine_distances(updates, required_vector(self, context, "parameters", updates))
+        parameters = required_vector(self, context, "parameters", updates)
+        gram = gram_matrix(updates)
+        distances = cosine_distances(updates, parameters, gram)
         believed = majority(distances, ids, precomputed=self.convention == "paper")
-        norms = row_norms(updates)
+        norms = gram.diagonal().sqrt()
         bound = median_of(norms)
         factors = clip_factors(norms, bound)
         if self.convention == "zhmzm":
@@ -69,7 +73,7 @@ class FLAME(Rule):
         update = scaled_sum(updates, weight * factors)
         add_gaussian(update, min(self.noise * bound, torch.finfo(updates.dtype).max), context.rng)
         report = {"flame/believed": float(believed.sum()), "flame/bound": bound}
-        return Aggregation(update, weight, state, report)
+        return Aggregation(update, weight, state, report, Geometry(gram=gram))
 
 
 def misplaced_factors(factors: Tensor, believed: Tensor, by_id: Tensor) -> Tensor:

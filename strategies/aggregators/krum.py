@@ -38,8 +38,7 @@ class Krum(KrumRule):
         """
         self.admit(updates)
         context = context or AggregationContext()
-        scores = self._scores(updates, context)
+        scores, geometry = self._scores(updates, context)
         weight = equal_weights(scores, 1, context)
-        return Aggregation(
-            weighted_sum(updates, weight), weight, state, score_report("krum", scores, context)
-        )
+        report = score_report("krum", scores, context)
+        return Aggregation(weighted_sum(updates, weight), weight, state, report, geometry)

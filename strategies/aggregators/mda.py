@@ -20,7 +20,7 @@ from hauberk.strategies.base import (
     check_majority,
 )
 from hauberk.strategies.kernels.chunks import Updates, weighted_sum
-from hauberk.strategies.kernels.distances import squared_distances
+from hauberk.strategies.kernels.geometry import measured_distances
 from hauberk.strategies.kernels.vertex_cover import coverable
 
 _ROUNDING = 1e-9  # relative, of a squared distance
@@ -63,13 +63,14 @@ class MDA(Rule):
             TooFewClientsError: if there are too few clients for ``n_malicious``.
         """
         self.admit(updates)
-        distances = squared_distances(updates)
+        distances, geometry = measured_distances(updates)
         by_id = (context or AggregationContext()).by_id(len(updates)).to(distances.device)
         subset = closest_subset(distances[by_id][:, by_id], len(updates) - self.n_malicious)
         weight = torch.zeros_like(distances[0])
         weight[by_id[subset]] = 1 / len(subset)
         diameter = float(distances[by_id[subset]][:, by_id[subset]].max()) ** 0.5
-        return Aggregation(weighted_sum(updates, weight), weight, state, {"mda/diameter": diameter})
+        report = {"mda/diameter": diameter}
+        return Aggregation(weighted_sum(updates, weight), weight, state, report, geometry)
 
 
 def closest_subset(distances: Tensor, n_kept: int) -> list[int]:

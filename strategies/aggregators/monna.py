@@ -22,7 +22,8 @@ from hauberk.strategies.base import (
     check_majority,
 )
 from hauberk.strategies.kernels.chunks import Updates, weighted_sum
-from hauberk.strategies.kernels.distances import distances_to, squared_distances
+from hauberk.strategies.kernels.distances import distances_to
+from hauberk.strategies.kernels.geometry import Geometry, measured_distances
 from hauberk.strategies.requirements import required_vector
 
 Pivot = Literal["medoid", "root"]
@@ -74,24 +75,28 @@ class MoNNA(Rule):
         self.admit(updates)
         context = context or AggregationContext()
         n_nearest = len(updates) - self.n_malicious
-        distances = self._distances(updates, context, n_nearest)
+        distances, geometry = self._distances(updates, context, n_nearest)
         by_id = context.by_id(len(updates)).to(distances.device)
         weight = torch.zeros_like(distances)
         weight[by_id[distances[by_id].argsort(stable=True)[:n_nearest]]] = 1 / n_nearest
         report = {"monna/radius": float(distances[weight > 0].max())}
-        return Aggregation(weighted_sum(updates, weight), weight, state, report)
+        return Aggregation(weighted_sum(updates, weight), weight, state, report, geometry)
 
-    def _distances(self, updates: Updates, context: AggregationContext, n_nearest: int) -> Tensor:
-        """Returns the distance of each row to the pivot, shape [n_clients]."""
+    def _distances(
+        self, updates: Updates, context: AggregationContext, n_nearest: int
+    ) -> tuple[Tensor, Geometry | None]:
+        """Returns the distance of each row to the pivot, shape [n_clients], and what it comes from."""
         if self.pivot == "root":
-            return distances_to(updates, required_vector(self, context, "root_update", updates))
-        distances = squared_distances(updates).sqrt_()
+            return distances_to(updates, required_vector(self, context, "root_update", updates)), None
+        squared, geometry = measured_distances(updates)
+        distances = squared.sqrt()
         ids = context.ids(len(updates))
         if self.pivot == "medoid":
-            return distances[medoid(distances, context.by_id(len(updates)).to(distances.device), n_nearest)]
+            by_id = context.by_id(len(updates)).to(distances.device)
+            return distances[medoid(distances, by_id, n_nearest)], geometry
         if self.pivot not in ids:
             raise ValueError(f"MoNNA.pivot must be one of the {len(ids)} client ids, got {self.pivot}.")
-        return distances[ids.index(self.pivot)]
+        return distances[ids.index(self.pivot)], geometry
 
 
 def medoid(distances: Tensor, by_id: Tensor, n_nearest: int) -> int:

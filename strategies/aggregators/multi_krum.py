@@ -55,11 +55,12 @@ class MultiKrum(KrumRule):
         """
         self.admit(updates)
         context = context or AggregationContext()
-        scores = self._scores(updates, context)
+        scores, geometry = self._scores(updates, context)
         n_selected = self.n_selected or len(updates) - self.n_malicious
         weight = equal_weights(scores, n_selected, context)
         if named(self, self.convention).summed:
             update = scaled_sum(updates, weight * n_selected)
         else:
             update = weighted_sum(updates, weight)
-        return Aggregation(update, weight, state, score_report("multi_krum", scores, context))
+        report = score_report("multi_krum", scores, context)
+        return Aggregation(update, weight, state, report, geometry)

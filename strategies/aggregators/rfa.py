@@ -15,6 +15,8 @@ from torch import Tensor
 
 from hauberk.strategies.base import Aggregation, AggregationContext, Rule, State, check_integer, check_range
 from hauberk.strategies.kernels.chunks import Updates, weighted_sum
+from hauberk.strategies.kernels.distances import gram_matrix
+from hauberk.strategies.kernels.geometry import Geometry
 from hauberk.strategies.kernels.norms import row_norms
 from hauberk.strategies.kernels.weiszfeld import centred_gram, distances_to_mixture, step
 
@@ -57,7 +59,8 @@ class RFA(Rule):
     ) -> Aggregation:
         """Aggregates ``updates`` of shape [n_clients, n_params]; ``state`` is passed through."""
         self.admit(updates)
-        gram = centred_gram(updates)
+        geometry = Geometry(gram=gram_matrix(updates))
+        gram = centred_gram(updates, geometry.gram)
         alpha = torch.full_like(gram[0], 1 / len(gram))
         if self.convention == "byzfl":
             weight = step(alpha, row_norms(updates), 0.1)
@@ -66,7 +69,8 @@ class RFA(Rule):
         else:
             weight = self._official(gram, alpha)
         objective = float(alpha @ distances_to_mixture(gram, weight))
-        return Aggregation(weighted_sum(updates, weight), weight, state, {"rfa/objective": objective})
+        report = {"rfa/objective": objective}
+        return Aggregation(weighted_sum(updates, weight), weight, state, report, geometry)
 
     def _official(self, gram: Tensor, alpha: Tensor) -> Tensor:
         weight, distances = alpha, distances_to_mixture(gram, alpha)

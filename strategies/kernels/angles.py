@@ -20,7 +20,7 @@ def products(updates: Updates, vector: Tensor) -> Tensor:
     return total
 
 
-def cosine_distances(updates: Updates, origin: Tensor | None = None) -> Tensor:
+def cosine_distances(updates: Updates, origin: Tensor | None = None, gram: Tensor | None = None) -> Tensor:
     """Returns 1 - cos between every two rows, or between ``origin`` plus each, in float64.
 
     The local models of a round, ``origin`` the parameters they started from, are nearly parallel: 1 - cos
@@ -29,8 +29,9 @@ def cosine_distances(updates: Updates, origin: Tensor | None = None) -> Tensor:
     Args:
         updates: shape [n_clients, n_params].
         origin: shape [n_params].
+        gram: the rows' inner products, where they are known already.
     """
-    gram = gram_matrix(updates)
+    gram = gram_matrix(updates) if gram is None else gram
     if origin is None:
         return distances_of_products(gram)
     square = float(products(origin[None], origin))

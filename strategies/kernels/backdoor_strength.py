@@ -36,7 +36,7 @@ def report(
     *,
     ratio: float = 1e-3,
     layout: Layout | None = None,
-    gram: Tensor | None = None,
+    distances: Tensor | None = None,
 ) -> dict[str, float]:
     """Returns what theory says of one round whose liars are known.
 
@@ -45,7 +45,7 @@ def report(
         malicious: which rows lie, bool [n_clients]; at least one does and two do not.
         ratio: the share of dimensions that ``theory/top_share`` looks at.
         layout: where each tensor lies; without it a row is one tensor.
-        gram: the rows' inner products, where they are known already.
+        distances: the rows' squared distances, [n_clients, n_clients], where they are known already.
 
     Returns:
         ``theory/kappa_q*``, quantiles over the dimensions of the relative backdoor strength |Delta_i| / sigma_i, where
@@ -65,15 +65,27 @@ def report(
     top = top_magnitudes(kappa, max(1, int(ratio * n_params)))
     total = _square(gaps)
     moments = _moments(sums.clamp_(min=0), n)
-    distances = squared_distances(updates, gram)
     places = {f"theory/kappa_q{q:g}": kth_magnitude(kappa, round(q * (n_params - 1))) for q in QUANTILES}
     return {
         **places,
         "theory/top_share": _square(gaps[top]) / total if total else 0.0,
         "theory/predicted_error": cantelli(*moments),
         "theory/expected_error": gaussian_error(*moments),
+        **outcome(squared_distances(updates) if distances is None else distances, malicious),
+    }
+
+
+def outcome(distances: Tensor, malicious: Tensor) -> dict[str, float]:
+    """Returns ``theory/observed_error`` and ``theory/krum_rank``, as in ``report``.
+
+    Args:
+        distances: squared distances between the rows, [n_clients, n_clients].
+        malicious: which rows lie, bool [n_clients].
+    """
+    scores = krum_scores(distances, min(int(malicious.sum()), len(distances) - 3))
+    return {
         "theory/observed_error": observed_error(distances.sum(dim=1), malicious),
-        "theory/krum_rank": _best_rank(krum_scores(distances, min(int(malicious.sum()), n - 3)), malicious),
+        "theory/krum_rank": _best_rank(scores, malicious),
     }
 
 

@@ -17,12 +17,13 @@ _FAR = 1e300  # a few of them still add up to a finite number
 _DOUBT = 1e-4  # below this share of the norms a centred product has lost too many digits
 
 
-def centred_gram(updates: Updates) -> Tensor:
+def centred_gram(updates: Updates, gram: Tensor | None = None) -> Tensor:
     """Returns the inner products of the rows minus the row of median norm, [n_clients, n_clients], float64.
 
-    Around a mean that one huge row has moved, or around a far origin, the others would lose their digits.
+    Around a mean that one huge row has moved, or around a far origin, the others would lose their digits. ``gram``
+    is what ``gram_matrix(updates)`` gave, where that is known already.
     """
-    gram = _finite(gram_matrix(updates))
+    gram = _finite(gram_matrix(updates) if gram is None else gram.clone())
     own = gram.diagonal()
     centre = int(own.argsort()[(len(own) - 1) // 2])
     centred = gram - gram[centre] - gram[:, centre, None] + own[centre]

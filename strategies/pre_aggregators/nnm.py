@@ -14,7 +14,7 @@ from torch import Tensor
 from hauberk.strategies.base import AggregationContext, TooFewClientsError, check_integer
 from hauberk.strategies.chain import PreAggregator
 from hauberk.strategies.kernels.chunks import Updates
-from hauberk.strategies.kernels.distances import squared_distances
+from hauberk.strategies.kernels.geometry import Geometry, measured_distances
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +39,15 @@ class NNM(PreAggregator):
 
     def mixing(self, updates: Updates, context: AggregationContext) -> Tensor:
         """Returns the mixing matrix, shape [n_clients, n_clients]; each row sums to 1."""
-        distances = squared_distances(updates).fill_diagonal_(-1)  # each one is its own nearest
+        return self.measured_mixing(updates, context)[0]
+
+    def measured_mixing(
+        self, updates: Updates, context: AggregationContext
+    ) -> tuple[Tensor, Geometry | None]:
+        """Returns the mixing matrix, and the distances that it comes from."""
+        squared, geometry = measured_distances(updates)
+        distances = squared.clone().fill_diagonal_(-1)  # each one is its own nearest
         n_nearest = len(distances) - self.n_malicious
         by_id = context.by_id(len(distances)).to(distances.device)
         nearest = by_id[distances[:, by_id].argsort(dim=1, stable=True)[:, :n_nearest]]
-        return torch.zeros_like(distances).scatter_(1, nearest, 1 / n_nearest)
+        return torch.zeros_like(distances).scatter_(1, nearest, 1 / n_nearest), geometry

@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 
 from hauberk.attacks import BadSentence, BadWord, LabelFlip
 from hauberk.attacks.stealth import false_trigger_rate, rank_stealth, text_stealth, update_stealth
+from hauberk.strategies.kernels.distances import gram_matrix, squared_distances
+from hauberk.strategies.kernels.selections import dimension_distances
 from hauberk.tasks.text.trigram import fit
 
 BENIGN = torch.randn(6, 50, generator=torch.Generator().manual_seed(0)) + 0.5
@@ -14,7 +16,10 @@ BENIGN = torch.randn(6, 50, generator=torch.Generator().manual_seed(0)) + 0.5
 
 def measured(measure, malicious, benign=BENIGN):
     rows = torch.cat([malicious, benign])
-    return measure(rows, torch.arange(len(rows)) < len(malicious))
+    gram = gram_matrix(rows)
+    distances = {"krum": squared_distances(rows, gram), "dim_krum": dimension_distances(rows, 1e-3)}
+    of = gram if measure is update_stealth else distances
+    return measure(of, torch.arange(len(rows)) < len(malicious))
 
 
 def cosine(first, second):

@@ -22,6 +22,8 @@ from hauberk.strategies import (
     layout_of,
     needs_of,
 )
+from hauberk.strategies.kernels.distances import gram_matrix, squared_distances
+from hauberk.strategies.kernels.selections import dimension_distances
 
 N, D, F = 11, 40, 2
 
@@ -161,6 +163,29 @@ def test_client_order_does_not_matter(aggregate, updates):
     straight = aggregate(updates.flip(1), context=context(), state=straight.state)
     shuffled = aggregate(updates.flip(1)[order], context=context(order.tolist()), state=shuffled.state)
     torch.testing.assert_close(shuffled.update, straight.update)
+
+
+@every_rule
+def test_a_geometry_is_of_the_rows_that_came_in(aggregate, updates):
+    known = aggregate(updates, context=context()).geometry
+    if known is None:
+        return
+    gram, squared = gram_matrix(updates), squared_distances(updates)
+    for found, expected in ((known.gram, gram), (known.squared_distances, squared)):
+        assert found is None or torch.equal(found, expected)
+    if known.strongest_squares is not None:
+        assert torch.equal(known.strongest_squares, dimension_distances(updates, known.ratio))
+
+
+@pytest.mark.parametrize(
+    "name", ["krum", "multi_krum", "bulyan", "mda", "monna", "rfa", "auto_gm", "flame", "dim_krum"]
+)
+def test_who_measures_hands_it_on(name, updates):
+    alone, chained = build(AGGREGATORS[name]), chain(build(PRE_AGGREGATORS["arc"]), build(AGGREGATORS[name]))
+    assert alone(updates, context=context()).geometry is not None
+    assert chained(updates, context=context()).geometry is None
+    mixed = chain(NNM(n_malicious=F), build(AGGREGATORS[name]))
+    assert mixed(updates, context=context()).geometry.squared_distances is not None
 
 
 @rules_but(NOT_IDEMPOTENT)
