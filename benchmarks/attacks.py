@@ -26,8 +26,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from hauberk.experiments import run
 from hauberk.experiments.engines.inline import InlineEngine
 from hauberk.experiments.runner.execute import play_twin
+from hauberk.experiments.runner.identity import identity_of
 from hauberk.experiments.runner.progress import Quiet
-from hauberk.experiments.runner.run_dir import read_rounds
+from hauberk.experiments.runner.records import read_rounds
 from hauberk.experiments.runner.setup import prepare
 from hauberk.experiments.runner.twin import natural_rates
 from hauberk.experiments.spec.loader import load
@@ -127,8 +128,11 @@ def row(name: str, cells: dict[str, list[dict[str, Any]]]) -> str:
 
 def natural_rate(given: argparse.Namespace, changes: Sequence[str], rule: str, seed: int) -> float:
     """Returns what a trigger does to the final model of the attack-free twin, which is played where it is missing."""
-    prepared = prepare(cell(given, changes, rule, seed)[1])
-    rates = natural_rates(prepared, given.out, partial(play_twin, InlineEngine(Event()), Quiet()))
+    spec = cell(given, changes, rule, seed)[1]
+    splits = spec.parts.task.splits(spec.seed)
+    identity = identity_of(spec.hash, splits, spec.device)
+    play = partial(play_twin, InlineEngine(Event()), Quiet())
+    rates = natural_rates(prepare(spec, splits=splits), identity, given.out, play)
     return rates[max(rates)]
 
 

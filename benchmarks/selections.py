@@ -24,7 +24,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from torch import Tensor
 
 from hauberk.experiments import run
-from hauberk.experiments.runner.run_dir import read_rounds
+from hauberk.experiments.runner.records import read_rounds
 from hauberk.experiments.spec.loader import load
 from hauberk.strategies import Aggregation, AggregationContext, DimKrum, Rule
 

@@ -8,90 +8,146 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-from collections.abc import Callable
+import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, Literal
 
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
+from hauberk.server.durable import make_folder, write_whole
 from hauberk.server.state import ServerState
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.tensor_tree import put_tensors, take_tensors
 
-FORMAT = 1
 REPAIRED = "repaired"  # the folder, beside "checkpoint", of the model after the repairs at the end
 KEPT = 2
+NAME = re.compile(r"state-(\d{4}|[1-9]\d{4,})\.json")
 
 
-def save(folder: Path, state: ServerState, spec_hash: str) -> None:
-    """Writes ``state`` into ``folder`` and drops all but the newest checkpoints."""
-    folder.mkdir(parents=True, exist_ok=True)
+class _About(BaseModel):
+    """What the JSON of a checkpoint holds; ``identity`` says of which run."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    format: Literal[2]
+    round: int = Field(ge=0)
+    identity: dict[str, str]
+    bytes: int = Field(ge=0)
+    sha256: str
+    tree: Any
+
+
+def save(folder: Path, state: ServerState, identity: Mapping[str, str]) -> None:
+    """Writes ``state`` of the run ``identity`` into ``folder`` and drops all but the newest checkpoints."""
+    make_folder(folder)
     tensors: dict[str, Tensor] = {"parameters": state.parameters}
     tree = {"aggregator": state.aggregator, "clients": {str(k): v for k, v in state.clients.items()}}
     skeleton = take_tensors(tree, tensors)
     blob = save_tensors(tensors)
+    about = _About(
+        format=2,
+        round=state.round,
+        identity=dict(identity),
+        bytes=len(blob),
+        sha256=hashlib.sha256(blob).hexdigest(),
+        tree=skeleton,
+    )
     name = f"state-{state.round:04d}"
     write_whole(folder / f"{name}.safetensors", blob)
-    about = {
-        "format": FORMAT,
-        "round": state.round,
-        "spec_hash": spec_hash,
-        "bytes": len(blob),
-        "sha256": hashlib.sha256(blob).hexdigest(),
-        "tree": skeleton,
-    }
-    write_whole(folder / f"{name}.json", json.dumps(about).encode())
+    write_whole(folder / f"{name}.json", json.dumps(dict(about), allow_nan=False).encode())
     for old in _found(folder)[:-KEPT]:
         old.unlink()
         old.with_suffix(".safetensors").unlink(missing_ok=True)
 
 
-def load(folder: Path, spec_hash: str) -> ServerState | None:
+def load(folder: Path, identity: Mapping[str, str]) -> ServerState | None:
     """Returns the newest checkpoint of ``folder``; None where there is none.
 
     Raises:
-        UserError: the newest checkpoint is damaged, or belongs to another spec.
+        UserError: the newest checkpoint is damaged, or belongs to another run than ``identity``.
     """
     found = _found(folder)
-    return _read(found[-1], spec_hash) if found else None
+    return _read(found[-1], identity) if found else None
 
 
-def _read(path: Path, spec_hash: str) -> ServerState:
+def differences(recorded: Mapping[str, str], own: Mapping[str, str]) -> str:
+    """Returns in what a recorded run is another one than ``own``, both values each; empty where in nothing."""
+    different = [key for key in own if recorded.get(key) != own[key]]
+    return " and ".join(
+        f"another {key} ({_short(recorded.get(key, 'unrecorded'))}, not {_short(own[key])})"
+        for key in different
+    )
+
+
+def _short(value: str) -> str:
+    return value[:8] if re.fullmatch(r"[0-9a-f]{64}", value) else value
+
+
+def _read(path: Path, identity: Mapping[str, str]) -> ServerState:
     advice = f"delete {path.stem}.* to resume from the checkpoint before"
+    about = _read_about(path, advice)
+    if other := differences(about.identity, identity):
+        raise UserError(f"{path}: the checkpoint belongs to {other}")
+    tensors = _read_tensors(path.with_suffix(".safetensors"), about, advice)
     try:
-        about = json.loads(path.read_bytes())
-        name, n_bytes, sha256 = path.with_suffix(".safetensors"), about["bytes"], about["sha256"]
-        blob = name.read_bytes()
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
-        raise UserError(f"{path}: the checkpoint is cut short or damaged; {advice}") from None
-    except FileNotFoundError:
-        raise UserError(f"{path}: its tensors are missing; {advice}") from None
-    if len(blob) != n_bytes:
-        raise UserError(f"{name}: the checkpoint is cut short, {len(blob)} of {n_bytes} bytes; {advice}")
-    if hashlib.sha256(blob).hexdigest() != sha256:
-        raise UserError(f"{name}: the checkpoint is damaged, its digest is not the recorded one; {advice}")
-    if about["spec_hash"] != spec_hash:
+        tree, parameters = put_tensors(about.tree, tensors), tensors["parameters"]
+        clients = {int(key): dict(value) for key, value in tree["clients"].items()}
+        if (parameters.dtype, parameters.dim()) != (torch.float32, 1):
+            raise ValueError("no vector of float32")
+        return ServerState(about.round, parameters, tree["aggregator"], clients)
+    except (KeyError, TypeError, ValueError, AttributeError):
         raise UserError(
-            f"{path}: the checkpoint belongs to another spec ({about['spec_hash'][:8]}, not {spec_hash[:8]})"
+            f"{path}: the checkpoint is damaged, its tree does not fit its tensors; {advice}"
+        ) from None
+
+
+def _read_about(path: Path, advice: str) -> _About:
+    try:
+        about = _About.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        if first["type"] == "literal_error":  # the format
+            raise UserError(
+                f"{path}: the checkpoint has format {first['input']!r}, this hauberk reads 2"
+            ) from None
+        reason = f"{where}: {first['msg']}" if where else first["msg"]
+        raise UserError(f"{path}: the checkpoint is cut short or damaged ({reason}); {advice}") from None
+    if path != _path(path.parent, about.round):
+        raise UserError(
+            f"{path}: the checkpoint is damaged, it says that it is of round {about.round}; {advice}"
         )
-    tensors = load_tensors(blob)
-    tree = put_tensors(about["tree"], tensors)
-    clients = {int(key): value for key, value in tree["clients"].items()}
-    return ServerState(about["round"], tensors["parameters"], tree["aggregator"], clients)
+    return about
 
 
-def write_whole(path: Path, blob: bytes) -> None:
-    """Writes a file under a temporary name, flushes it to the disk and renames it: a reader sees all of it or none."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("wb") as file:
-        file.write(blob)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+def _read_tensors(path: Path, about: _About, advice: str) -> dict[str, Tensor]:
+    try:
+        size = path.stat().st_size
+        if size != about.bytes:
+            raise UserError(f"{path}: the checkpoint is cut short, {size} of {about.bytes} bytes; {advice}")
+        blob = path.read_bytes()
+    except FileNotFoundError:
+        raise UserError(f"{path}: the tensors of the checkpoint are missing; {advice}") from None
+    if hashlib.sha256(blob).hexdigest() != about.sha256:
+        raise UserError(f"{path}: the checkpoint is damaged, its digest is not the recorded one; {advice}")
+    try:
+        return load_tensors(blob)
+    except SafetensorError as error:
+        raise UserError(f"{path}: the checkpoint is damaged: {error}; {advice}") from None
+
+
+def _path(folder: Path, number: int) -> Path:
+    return folder / f"state-{number:04d}.json"
 
 
 def _found(folder: Path) -> list[Path]:
-    key: Callable[[Path], int] = lambda path: int(path.stem.removeprefix("state-"))  # noqa: E731
-    return sorted(folder.glob("state-[0-9]*.json"), key=key)
+    """Returns the checkpoints of ``folder``, the newest last; a stray copy of a file is none."""
+    matches = [NAME.fullmatch(path.name) for path in folder.glob("state-*.json")]
+    numbers = sorted(int(match[1]) for match in matches if match)
+    return [_path(folder, number) for number in numbers]

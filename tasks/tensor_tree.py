@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -20,13 +21,19 @@ def take_tensors(tree: Any, tensors: dict[str, Tensor]) -> Any:
         return {"tensor": name}
     if isinstance(tree, dict):
         return {"table": {str(key): take_tensors(value, tensors) for key, value in tree.items()}}
-    return [take_tensors(item, tensors) for item in tree] if isinstance(tree, list | tuple) else tree
+    if isinstance(tree, list | tuple):
+        return [take_tensors(item, tensors) for item in tree]
+    if isinstance(tree, float) and not math.isfinite(tree):  # JSON has no word for it
+        return {"float": repr(float(tree))}
+    return tree
 
 
 def put_tensors(skeleton: Any, tensors: dict[str, Tensor]) -> Any:
     """Returns the tree that `take_tensors` took apart; keys come back as strings, tuples as lists."""
     if isinstance(skeleton, dict) and "tensor" in skeleton:
         return tensors[skeleton["tensor"]]
+    if isinstance(skeleton, dict) and "float" in skeleton:
+        return float(skeleton["float"])
     if isinstance(skeleton, dict):
         return {key: put_tensors(value, tensors) for key, value in skeleton["table"].items()}
     return [put_tensors(item, tensors) for item in skeleton] if isinstance(skeleton, list) else skeleton

@@ -10,7 +10,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from hauberk.experiments.runner.run_dir import read_run
+from hauberk.experiments.runner.records import read_run
 from hauberk.experiments.spec.components import build
 from hauberk.server import update_store
 from hauberk.strategies import AGGREGATORS, PRE_AGGREGATORS

@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from hauberk.experiments.runner.finished import Finished, read_finished
-from hauberk.experiments.runner.run_dir import read_run
+from hauberk.experiments.runner.records import read_run
 from hauberk.experiments.spec.components import Component, build, normalise, numbered
 from hauberk.experiments.spec.overrides import changed
 from hauberk.server.detection.scoring import RATES, Report, score_detectors

@@ -11,7 +11,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from hauberk.experiments.runner.run_dir import read_rounds, read_run
+from hauberk.experiments.runner.records import read_rounds, read_run
 from hauberk.strategies.analysis.theory import predicted_error, simulated_error
 from hauberk.tasks.errors import UserError
 

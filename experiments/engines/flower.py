@@ -23,7 +23,6 @@ from hauberk.experiments.engines.inline import InlineEngine
 from hauberk.experiments.report.tables import show_summary
 from hauberk.experiments.runner.execute import run_on
 from hauberk.experiments.runner.progress import Terminal
-from hauberk.experiments.runner.run_dir import RunDir
 from hauberk.experiments.runner.setup import Prepared, prepare
 from hauberk.experiments.spec.flat import flat_spec, unflatten
 from hauberk.experiments.spec.loader import Spec, parse
@@ -59,10 +58,10 @@ def main(grid: Grid, context: Context) -> None:
     """Runs the experiment on the nodes of ``grid``, or goes on with it where its folder holds a checkpoint."""
     spec = spec_of(context.run_config)
     check_forge(spec, grid)
-    folder = RunDir(folder_of(context.run_config, spec), spec.hash)
+    folder = folder_of(context.run_config, spec)
     with Terminal(Console()) as screen:
         result = run_on(partial(FlowerEngine, grid), spec, folder, screen, resume=True)
-        show_summary(screen.console, result.summary, folder.path)
+        show_summary(screen.console, result.summary, folder)
 
 
 def check_forge(spec: Spec, grid: Grid) -> None:

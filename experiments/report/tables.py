@@ -12,7 +12,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from hauberk.experiments.runner.run_dir import read_rounds, read_run
+from hauberk.experiments.runner.records import read_rounds, read_run
 from hauberk.tasks.errors import UserError
 
 METRICS = {
@@ -48,9 +48,15 @@ def show_runs(console: Console, folders: Sequence[Path], plot: Path | None) -> N
         table.add_column(heading, overflow="fold")
     for heading in ("accuracy", "F1", "attack", "floor", "natural", "s"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for folder, (spec, summary) in runs.items():
+    for folder, (_, summary) in runs.items():
         figures = [_figure(summary["final"].get(key)) for key in METRICS]
-        table.add_row(folder, summary["aggregator"], _attack(spec), *figures, f"{summary['seconds']:.0f}")
+        table.add_row(
+            folder,
+            summary["aggregator"],
+            summary["attack"] or "none",
+            *figures,
+            f"{summary['seconds']:.0f}",
+        )
     console.print(table, highlight=False)
     if plot:
         from hauberk.experiments.report.plots import draw_panels
@@ -134,8 +140,3 @@ def _defaults(cls: type) -> dict[str, Any]:
 
 def _figure(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
-
-
-def _attack(spec: Mapping[str, Any]) -> str:
-    parts = [spec.get("attack", {}).get(kind) for kind in ("poison", "tamper", "forge")]
-    return " + ".join(part["name"] for part in parts if part) or "none"

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,10 @@ from hauberk.attacks import Attack
 from hauberk.clients.worker import ClientReply
 from hauberk.experiments.engines.base import Engine, engine_of
 from hauberk.experiments.runner.finalize import Result, finalize
+from hauberk.experiments.runner.lock import locked
 from hauberk.experiments.runner.progress import Quiet, Screen, TwinScreen
-from hauberk.experiments.runner.run_dir import RunDir, line_of
+from hauberk.experiments.runner.replacements import Replacements
+from hauberk.experiments.runner.run_dir import RunDir, holds_run, line_of
 from hauberk.experiments.runner.setup import Prepared, prepare
 from hauberk.experiments.runner.signals import interruptible, stoppable
 from hauberk.experiments.runner.twin import ModelStore, has_twin, natural_rates
@@ -57,32 +58,36 @@ def run(
         RoundFailed: a round had too few usable updates; the rounds before it are kept.
         Stopped: the run was interrupted; its last checkpoint is kept.
     """
-    spec = _spec(spec)
-    spec_hash = _hash(spec, aggregator, attack)
-    folder = RunDir(out or Path("runs") / f"{spec.name}-{spec_hash[:8]}", spec_hash)
+    spec, own = _spec(spec), Replacements(aggregator=aggregator, attack=attack)
+    path = Path(out or Path("runs") / f"{spec.name}-{own.hash(spec)[:8]}")
     make_engine = partial(engine_of, spec, address=address)
-    screen = screen or Quiet()
-    return run_on(make_engine, spec, folder, screen, aggregator=aggregator, attack=attack, resume=resume)
+    return run_on(make_engine, spec, path, screen or Quiet(), own=own, resume=resume)
 
 
 def run_on(
     make_engine: Callable[[threading.Event], Engine],
     spec: Spec,
-    folder: RunDir,
+    path: Path,
     screen: Screen,
     *,
-    aggregator: Any = None,
-    attack: Attack | None = None,
+    own: Replacements = Replacements(),  # noqa: B008  (frozen)
     resume: bool = False,
 ) -> Result:
-    """Runs ``spec`` as `run` does, on the engine that ``make_engine`` makes for an event that ends it."""
-    if _finished(folder):
-        return Result(folder.path, folder.summary or {})
-    state = folder.look(spec, resume=resume)
-    with stoppable() as stop, make_engine(stop) as engine:
-        screen.begin(spec, folder.path, state.round if state else 0, engine.name)
-        prepared = prepare(spec, aggregator=aggregator, attack=attack)
-        return execute(prepared, engine, folder, screen, state)
+    """Runs ``spec`` as `run` does, in the folder ``path``, on the engine that ``make_engine`` makes.
+
+    The engine is made for an event that ends it, and before the data are read: what it starts can start meanwhile. Only
+    where the folder holds a run already, the data must first say whether it is this one.
+    """
+    splits = cache(partial(spec.parts.task.splits, spec.seed))
+    folder = cache(lambda: RunDir(path, own.identity(spec, splits()), own.described()))
+    if holds_run(path) and folder().finished:
+        return Result(path, folder().summary or {})
+    with locked(path):
+        state = folder().look(spec, resume=resume) if holds_run(path) else None
+        with stoppable() as stop, make_engine(stop) as engine:
+            screen.begin(spec, own.parts(spec), state.round if state else 0, engine.name)
+            prepared = prepare(spec, aggregator=own.aggregator, attack=own.attack, splits=splits())
+            return execute(prepared, engine, folder(), screen, state)
 
 
 def execute(
@@ -94,8 +99,9 @@ def execute(
     screen.ready(prepared)
     natural = {}
     if has_twin(prepared):
-        natural = natural_rates(prepared, folder.path.parent, partial(play_twin, engine, screen))
-    last = _play(prepared, engine, folder, Recorder(folder, screen, engine, natural=natural), state)
+        play = partial(play_twin, engine, screen)
+        natural = natural_rates(prepared, folder.identity, folder.path.parent, play)
+    last = _play(prepared, engine, folder, Recorder(folder, screen, engine, state, natural=natural), state)
     engine.close()
     with interruptible(engine.stop):
         return finalize(prepared, last, folder, screen, engine.name)
@@ -121,7 +127,7 @@ def play_twin(engine: Engine, screen: Screen, twin: Prepared, folder: RunDir) ->
     state = folder.look(twin.spec, resume=True)
     models = ModelStore(folder.path, twin.spec.federation.rounds, len(twin.start.parameters))
     honest = engine.for_twin()
-    recorder = Recorder(folder, TwinScreen(screen, twin.spec.federation.rounds), honest, models=models)
+    recorder = Recorder(folder, TwinScreen(screen, twin.spec.federation.rounds), honest, state, models=models)
     last = _play(twin, honest, folder, recorder, state)
     with interruptible(engine.stop):
         finalize(twin, last, folder, Quiet(), honest.name)
@@ -134,6 +140,7 @@ class Recorder:
         folder: the run's.
         screen: who shows it.
         engine: where its clients train.
+        state: after which the first round comes; None for the untrained model.
         natural: the natural rate by round, where it is known.
         models: where the model of each round is kept, where it is.
     """
@@ -143,6 +150,7 @@ class Recorder:
         folder: RunDir,
         screen: Screen,
         engine: Engine,
+        state: ServerState | None,
         *,
         natural: Mapping[int, float] | None = None,
         models: ModelStore | None = None,
@@ -150,7 +158,7 @@ class Recorder:
         self._folder, self._screen, self._engine = folder, screen, engine
         self._natural, self._models = natural or {}, models
         self._since = time.perf_counter()
-        self.round = 0
+        self.round = state.round if state else 0
 
     def round_started(self, number: int, n_clients: int) -> None:  # noqa: D102
         self.round = number - 1
@@ -178,19 +186,7 @@ class Recorder:
         self._folder.record({"round": self.round + 1, **about})
 
 
-def _finished(folder: RunDir) -> bool:
-    """Whether the folder holds this very run, finished; another spec's is refused by `RunDir.look`."""
-    summary = folder.summary
-    return summary is not None and summary.get("spec_hash") == folder.spec_hash
-
-
 def _spec(spec: Spec | Mapping[str, Any] | str | Path) -> Spec:
     if isinstance(spec, Spec):
         return spec
     return loader.parse(spec) if isinstance(spec, Mapping) else loader.load(spec)
-
-
-def _hash(spec: Spec, aggregator: Any, attack: Attack | None) -> str:
-    if aggregator is None and attack is None:
-        return spec.hash
-    return hashlib.sha256(f"{spec.hash} {aggregator!r} {attack!r}".encode()).hexdigest()

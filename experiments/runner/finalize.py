@@ -16,6 +16,7 @@ from hauberk.experiments.runner.progress import Screen
 from hauberk.experiments.runner.run_dir import RunDir
 from hauberk.experiments.runner.setup import Prepared
 from hauberk.experiments.runner.text_stealth import stealth_of
+from hauberk.experiments.spec.names import attack_name, rule_name
 from hauberk.server import checkpoint
 from hauberk.server.evaluation import ATTACK_METRICS, NATURAL
 from hauberk.server.state import ServerState, model_sha256
@@ -41,7 +42,7 @@ def finalize(prepared: Prepared, last: ServerState, folder: RunDir, screen: Scre
         screen.finalizing(f"repairs: {', '.join(prepared.server.repairs.steps)}")
         final, changes = repaired(prepared, last, summary)
         summary |= changes
-        checkpoint.save(folder.path / checkpoint.REPAIRED, final, folder.spec_hash)
+        checkpoint.save(folder.path / checkpoint.REPAIRED, final, folder.identity)
     screen.finalizing("the final model")
     run = Finished(prepared, final.parameters, final.round)
     summary["stealth"] = stealth_of(run)
@@ -51,10 +52,9 @@ def finalize(prepared: Prepared, last: ServerState, folder: RunDir, screen: Scre
         draw_curves(
             folder.path / "curves.png",
             folder.rounds(),
-            f"{prepared.spec.name}: {prepared.spec.aggregator.name}",
+            f"{prepared.spec.name}: {summary['aggregator']}",
         )
-    folder.finish(summary)
-    return Result(folder.path, summary)
+    return Result(folder.path, folder.finish(summary))
 
 
 def summarise(prepared: Prepared, last: ServerState, folder: RunDir, engine: str) -> dict[str, Any]:
@@ -63,9 +63,10 @@ def summarise(prepared: Prepared, last: ServerState, folder: RunDir, engine: str
     names = ("accuracy", "macro_f1", *(metric.name for metric in ATTACK_METRICS))
     return {
         "name": spec.name,
-        "spec_hash": folder.spec_hash,
+        "spec_hash": folder.identity["spec"],
         "engine": engine,
-        "aggregator": spec.aggregator.name,
+        "aggregator": rule_name(prepared.server.aggregate),
+        "attack": attack_name(prepared.server.attack),
         "rounds": last.round,
         "model_sha256": model_sha256(last.parameters, prepared.server.layout),
         "final": {name: rounds[-1][name] for name in names},

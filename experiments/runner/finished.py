@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import Any
 
 from torch import Tensor
 
-from hauberk.experiments.runner.run_dir import read_run
+from hauberk.attacks import Attack
+from hauberk.experiments.runner.identity import read_identity
+from hauberk.experiments.runner.records import read_run
 from hauberk.experiments.runner.setup import Prepared, prepare
 from hauberk.experiments.spec import loader
 from hauberk.experiments.spec.loader import Spec
@@ -19,6 +22,7 @@ from hauberk.server.detectors import View
 from hauberk.server.evaluation import NATURAL, Metrics
 from hauberk.server.repair_steps import Reports
 from hauberk.server.repairs import Repair
+from hauberk.tasks.digest import digest_of
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.parameters import load_state
 from hauberk.tasks.seeds import generator
@@ -53,9 +57,10 @@ class Finished:
 
     @cached_property
     def view(self) -> View:
-        """The final model as a detector sees it."""
-        load_state(self.prepared.server.model, self.parameters)
-        return self.prepared.view()
+        """The final model as a detector sees it: a copy of its own, whatever is computed with the other meanwhile."""
+        model = deepcopy(self.prepared.server.model)
+        load_state(model, self.parameters)
+        return replace(self.prepared.view(), model=model)
 
     @property
     def target(self) -> int | None:
@@ -106,14 +111,29 @@ class Finished:
         return chosen.after_training(self.parameters, self.rounds)
 
 
-def read_finished(run: str | Path) -> Finished:
+def read_finished(run: str | Path, *, attack: Attack | None = None) -> Finished:
     """Returns the finished run in the folder ``run``.
 
+    Args:
+        run: the folder.
+        attack: what was given to the run in Python, where that was an attack: the records cannot hold it.
+
     Raises:
-        UserError: there is no finished run, or its data have gone.
+        UserError: there is no finished run, its data have gone or changed, or its attack is not given.
     """
-    spec, summary, parameters = read_parameters(Path(run))
-    return Finished(prepare(spec), parameters, summary["rounds"], summary["final"].get(NATURAL))
+    run = Path(run)
+    spec, summary, parameters = read_parameters(run)
+    given = summary.get("given_in_python", {}).get("attack")
+    if given and attack is None:
+        raise UserError(
+            f"{run}: its attack was given in Python, {given}: read_finished(run, attack=...) takes it"
+        )
+    splits = spec.parts.task.splits(spec.seed)
+    recorded, now = read_identity(run), {"data": digest_of(splits)}
+    if other := checkpoint.differences(recorded, now):
+        raise UserError(f"{run}: its data have changed since: {other}")
+    prepared = prepare(spec, attack=attack, splits=splits)
+    return Finished(prepared, parameters, summary["rounds"], summary["final"].get(NATURAL))
 
 
 def read_parameters(run: Path) -> tuple[Spec, dict[str, Any], Tensor]:
@@ -121,7 +141,7 @@ def read_parameters(run: Path) -> tuple[Spec, dict[str, Any], Tensor]:
     tables, summary = read_run(run)
     spec = loader.parse(tables, where=f"{run / 'spec.toml'}: ")
     folder = checkpoint.REPAIRED if "before_repairs" in summary else "checkpoint"
-    state = checkpoint.load(run / folder, summary["spec_hash"])
+    state = checkpoint.load(run / folder, read_identity(run))
     if state is None:
         raise UserError(f"{run}: its checkpoint folder is empty, so there is no model to take out")
     return spec, summary, state.parameters

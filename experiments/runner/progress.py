@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Protocol
 
 from rich.console import Console
@@ -12,15 +11,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from hauberk.clients.worker import ClientReply
 from hauberk.experiments.runner.setup import Prepared
+from hauberk.experiments.spec.build import Parts
 from hauberk.experiments.spec.loader import Spec
+from hauberk.experiments.spec.names import attack_name, rule_name
 from hauberk.server.evaluation import NATURAL
 
 
 class Screen(Protocol):
     """Who shows a run."""
 
-    def begin(self, spec: Spec, folder: Path, played: int, engine: str) -> None:
-        """A run begins on ``engine``, or goes on after ``played`` rounds."""
+    def begin(self, spec: Spec, parts: Parts, played: int, engine: str) -> None:
+        """A run of ``parts`` begins on ``engine``, or goes on after ``played`` rounds."""
 
     def ready(self, prepared: Prepared) -> None:
         """Data and model are there."""
@@ -41,7 +42,7 @@ class Screen(Protocol):
 class Quiet:
     """Shows nothing."""
 
-    def begin(self, spec: Spec, folder: Path, played: int, engine: str) -> None: ...  # noqa: D102
+    def begin(self, spec: Spec, parts: Parts, played: int, engine: str) -> None: ...  # noqa: D102
     def ready(self, prepared: Prepared) -> None: ...  # noqa: D102
     def round_started(self, number: int, n_clients: int) -> None: ...  # noqa: D102
     def reply_received(self, reply: ClientReply) -> None: ...  # noqa: D102
@@ -77,13 +78,14 @@ class Terminal:
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
-    def begin(self, spec: Spec, folder: Path, played: int, engine: str) -> None:  # noqa: D102
+    def begin(self, spec: Spec, parts: Parts, played: int, engine: str) -> None:  # noqa: D102
         self._rounds = spec.federation.rounds
-        liars = f", {spec.n_liars} malicious ({_attack(spec)})" if spec.n_liars else ", none malicious"
+        n, attack = spec.federation.n_malicious, attack_name(parts.attack)
+        liars = f", {n} malicious ({escape(attack)})" if attack and n else ", none malicious"
         again = f", going on after round {played}" if played else ""
         self.console.print(
             f"[bold]{escape(spec.name)}[/]: {spec.task.dataset['name']}, {spec.task.model['name']}, "
-            f"{spec.federation.n_clients} clients{liars}, [bold]{spec.aggregator.name}[/], "
+            f"{spec.federation.n_clients} clients{liars}, [bold]{escape(rule_name(parts.aggregator))}[/], "
             f"{spec.federation.rounds} rounds on {engine}{again}",
             highlight=False,
         )
@@ -137,8 +139,3 @@ def loss_text(loss: Mapping[str, Any]) -> str:
     """Returns the one line that a lost worker is shown as."""
     done = "while idle" if loss["client"] is None else f"client {loss['client']} was asked again elsewhere"
     return f"worker {loss['pid']} on {loss['node']} lost: {loss['reason']}; {done}"
-
-
-def _attack(spec: Spec) -> str:
-    parts = [getattr(spec.attack, kind) for kind in ("poison", "tamper", "forge")]
-    return " + ".join(part["name"] for part in parts if part)

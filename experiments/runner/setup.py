@@ -93,8 +93,16 @@ class Prepared:
         return Worker(self.worker)
 
 
-def prepare(spec: Spec, *, aggregator: Any = None, attack: Attack | None = None) -> Prepared:
-    """Loads the data and builds the model of ``spec``; ``aggregator`` and ``attack`` replace what it names.
+def prepare(
+    spec: Spec, *, aggregator: Any = None, attack: Attack | None = None, splits: Any = None
+) -> Prepared:
+    """Loads the data and builds the model of ``spec``.
+
+    Args:
+        spec: the experiment.
+        aggregator: replaces the rule that it names.
+        attack: likewise.
+        splits: its data, where they are loaded already.
 
     Raises:
         UserError: what the data show to be impossible: a missing file, a class that does not exist, an empty client.
@@ -107,7 +115,7 @@ def prepare(spec: Spec, *, aggregator: Any = None, attack: Attack | None = None)
     task, training = parts.task, parts.training
     wanted = attack or parts.attack
     attack = wanted if spec.federation.n_malicious else None
-    splits = task.splits(spec.seed)
+    splits = splits or task.splits(spec.seed)
     task = task.bind(splits)
     train, clean = draw_clean(splits.train, spec.server.clean.n_examples, spec.seed)
     # Bound to the clients' texts alone: no attacker holds what the server keeps for itself.

@@ -12,7 +12,6 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import fields, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +20,12 @@ from filelock import FileLock
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from hauberk.experiments.runner.identity import Identity
 from hauberk.experiments.runner.run_dir import RunDir
 from hauberk.experiments.runner.setup import Prepared
 from hauberk.experiments.spec.loader import Spec
-from hauberk.server.checkpoint import write_whole
+from hauberk.server.durable import write_whole
+from hauberk.tasks.digest import digest_of
 from hauberk.tasks.parameters import load_state
 
 TWINS = ".twins"
@@ -60,23 +61,26 @@ def twin_of(prepared: Prepared) -> Prepared:
     return replace(prepared, spec=twin_spec(prepared.spec), server=server, worker=worker, warnings=[])
 
 
-def twin_dir(prepared: Prepared, beside: Path) -> RunDir:
-    """Returns the twin's folder for runs in the folder ``beside``; all that have the same twin have the same one."""
-    rule = prepared.server.aggregate
-    about = f"{twin_spec(prepared.spec).hash} {rule!r} {prepared.worker.device} {version('hauberk')}"
-    digest = hashlib.sha256(about.encode()).hexdigest()
-    return RunDir(beside / TWINS / digest[:16], digest)
+def twin_dir(prepared: Prepared, identity: Identity, beside: Path) -> RunDir:
+    """Returns the folder of the twin of the run ``identity``, for runs in the folder ``beside``.
+
+    All that have the same twin have the same one.
+    """
+    spec = digest_of([twin_spec(prepared.spec).hash, prepared.server.aggregate])
+    identity = {**identity, "spec": spec}
+    return RunDir(beside / TWINS / digest_of(identity)[:16], identity)
 
 
-def natural_rates(prepared: Prepared, beside: Path, play: Play) -> dict[int, float]:
+def natural_rates(prepared: Prepared, identity: Identity, beside: Path, play: Play) -> dict[int, float]:
     """Returns the natural rate after each round, by the round's number.
 
     Args:
         prepared: the run whose trigger is put to its twin.
+        identity: of that run.
         beside: the folder in which the run's own folder is.
         play: plays the twin into its folder; called with the folder locked, and only where it is not finished.
     """
-    folder = twin_dir(prepared, beside)
+    folder = twin_dir(prepared, identity, beside)
     folder.path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.path.with_suffix(".lock")):
         if folder.summary is None:

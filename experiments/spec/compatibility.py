@@ -10,7 +10,7 @@ from hauberk.clients.plugins import PLUGINS, check_plugins
 from hauberk.clients.settings import Training
 from hauberk.experiments.spec.build import build_parts
 from hauberk.experiments.spec.components import Component
-from hauberk.experiments.spec.registry import name_of
+from hauberk.experiments.spec.names import rule_name
 from hauberk.experiments.spec.sections import AttackSection, FederationSection, ServerSection, TrainingSection
 from hauberk.server.repairs import REPAIRS
 from hauberk.strategies.base import check, needs_of
@@ -42,7 +42,7 @@ def rule_problems(built_aggregator: Any, federation: FederationSection, server: 
         return [f"aggregator: {error} (clients_per_round={federation.cohort_size})"]
     provided = ALWAYS_PROVIDED | ({"root_update"} if server.clean.n_examples else frozenset())
     return [
-        f"aggregator: {name_of(built_aggregator)} needs {what}; {ADVICE.get(what, 'no spec provides it')}"
+        f"aggregator: {rule_name(built_aggregator)} needs {what}; {ADVICE.get(what, 'no spec provides it')}"
         for what in sorted(needs_of(built_aggregator) - provided)
     ]
 

@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import tomli_w
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
@@ -68,10 +68,11 @@ class Spec(Section):
             raise ValueError("\n".join(problems))
         return Parts(**parts)
 
-    @property
-    def n_liars(self) -> int:
-        """How many clients really lie: none without an attack."""
-        return self.federation.n_malicious if self.attack else 0
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Returns a copy with some values changed; they are not checked, and its parts are built anew."""
+        copy = super().model_copy(update=update, deep=deep)
+        vars(copy).pop("parts", None)
+        return copy
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the resolved spec as nested tables without the values that are None."""

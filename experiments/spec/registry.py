@@ -6,11 +6,9 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
 
 from hauberk.experiments.spec.components import adapter
 from hauberk.strategies import AGGREGATORS
-from hauberk.strategies.chain import Chain
 
 
 class Rules(Mapping[str, type]):
@@ -57,14 +55,6 @@ class Rules(Mapping[str, type]):
 def aggregators() -> Rules:
     """Returns every known rule by name."""
     return Rules(AGGREGATORS, entry_points(group="hauberk.aggregators"))
-
-
-def name_of(rule: Any) -> str:
-    """Returns the name of a rule, behind whatever pre-aggregators: the table's, or that of its class."""
-    if isinstance(rule, Chain):
-        return name_of(rule.rule)
-    names = {cls: name for name, cls in aggregators().loaded().items()}
-    return names.get(type(rule), type(rule).__name__)
 
 
 def _load(point: EntryPoint) -> type:

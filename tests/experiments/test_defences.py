@@ -191,10 +191,10 @@ def test_detectors_of_a_run_without_an_attack_are_told_what_to_protect(hauberk, 
 
 def test_a_guard_before_a_model_that_diverged_is_refused_in_words(hauberk, bare, tmp_path):
     broken = shutil.copytree(bare, tmp_path / "broken")
-    spec_hash = json.loads((broken / "summary.json").read_text())["spec_hash"]
-    state = checkpoint.load(broken / "checkpoint", spec_hash)
+    identity = json.loads((broken / "summary.json").read_text())["identity"]
+    state = checkpoint.load(broken / "checkpoint", identity)
     state = replace(state, parameters=state.parameters * torch.nan)
-    checkpoint.save(broken / "checkpoint", state, spec_hash)
+    checkpoint.save(broken / "checkpoint", state, identity)
     (tmp_path / "texts.txt").write_text("what a lovely day\n")
     for detector in ("dan", "onion"):
         code, _, errors = hauberk("guard", broken, "--input", tmp_path / "texts.txt", "--detector", detector)

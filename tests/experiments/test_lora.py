@@ -65,7 +65,7 @@ def test_only_the_adapters_and_the_head_travel_and_the_model_is_exported_whole(a
     model = load_model(tmp_path / "run")[-1]
     learned = state_of(model)
     assert all(".lora_" in name or ".classifier." in name for name in learned)
-    sent = checkpoint.load(tmp_path / "run" / "checkpoint", result.summary["spec_hash"]).parameters
+    sent = checkpoint.load(tmp_path / "run" / "checkpoint", result.summary["identity"]).parameters
     assert len(sent) == 6 * 2 * 2 * 4 * 384 + 2 * 384 + 2  # layers, query and value, A and B, rank, width
     assert torch.equal(flatten_state(learned), sent)
     assert any(value.any() for name, value in learned.items() if "lora_B" in name)

@@ -13,7 +13,7 @@ from hauberk.attacks import ALIE, Attack, BadWord, Collusion, Forge, Mimic, Sign
 from hauberk.attacks.schedules import Always, Every, SingleShot
 from hauberk.attacks.threat_model import OWN_DATA
 from hauberk.experiments import run
-from hauberk.experiments.runner.run_dir import read_rounds
+from hauberk.experiments.runner.records import read_rounds
 from hauberk.experiments.runner.setup import prepare
 from hauberk.experiments.spec.loader import parse
 from hauberk.server.collusion import forge

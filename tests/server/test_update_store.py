@@ -40,7 +40,7 @@ def test_a_kept_round_aggregates_to_the_very_same_model(finished, tables, tmp_pa
     from hauberk.server import checkpoint
 
     two = run(tables, out=tmp_path / "two")
-    state = checkpoint.load(two.folder / "checkpoint", two.summary["spec_hash"])
+    state = checkpoint.load(two.folder / "checkpoint", two.summary["identity"])
     assert torch.equal(round_2.context.parameters + update, state.parameters)
 
 

@@ -87,7 +87,7 @@ def test_each_odd_client_is_refused_by_id_and_the_next_round_is_whole(ray_tables
     plan = tuple(what for reason in REASONS for what in (reason, ""))
     ray_tables["federation"]["rounds"] = len(plan)
     result = run(ray_tables, attack=Attack(tamper=Misbehave(plan=plan)), out=tmp_path / "run")
-    from hauberk.experiments.runner.run_dir import read_rounds
+    from hauberk.experiments.runner.records import read_rounds
 
     for what, line in zip(plan, read_rounds(result.folder), strict=True):
         if what:

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from hauberk.experiments import run
-from hauberk.experiments.runner.run_dir import read_rounds
+from hauberk.experiments.runner.records import read_rounds
 from hauberk.server.round import RoundFailed
 
 

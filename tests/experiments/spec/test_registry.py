@@ -6,7 +6,8 @@ import pytest
 
 from hauberk.experiments.report.tables import catalogue
 from hauberk.experiments.spec.loader import SpecError, parse
-from hauberk.experiments.spec.registry import aggregators, name_of
+from hauberk.experiments.spec.names import rule_name
+from hauberk.experiments.spec.registry import aggregators
 from hauberk.strategies import AGGREGATORS, PRE_AGGREGATORS, chain
 
 MODULES = {
@@ -37,7 +38,7 @@ def test_a_rule_of_another_package_is_used_by_its_name(tables):
     tables["aggregator"] = {"name": "good", "extra": 5}
     rule = parse(tables).parts.aggregator
     assert rule.extra == 5
-    assert name_of(rule) == "good"
+    assert rule_name(rule) == "good"
     with pytest.raises(SpecError, match=r"^aggregator\.extr: unknown key; did you mean 'extra'\?$"):
         parse(tables, ["aggregator={name='good', extr=5}"])
 
@@ -63,4 +64,4 @@ def test_the_catalogue_and_the_schema_go_on_without_it():
 
 
 def test_a_rule_behind_stages_keeps_its_name():
-    assert name_of(chain(PRE_AGGREGATORS["nnm"](n_malicious=1), AGGREGATORS["median"]())) == "median"
+    assert rule_name(chain(PRE_AGGREGATORS["nnm"](n_malicious=1), AGGREGATORS["median"]())) == "median"

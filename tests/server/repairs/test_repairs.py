@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from hauberk.experiments import run
 from hauberk.experiments.runner.finished import read_finished
-from hauberk.experiments.runner.run_dir import read_rounds
+from hauberk.experiments.runner.records import read_rounds
 from hauberk.experiments.runner.setup import prepare
 from hauberk.experiments.spec.loader import SpecError, parse
 from hauberk.server.repairs import EPUR, REPAIRS, FineMixing, FinePruning, FineTuning, Mixout, Surgery
