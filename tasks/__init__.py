@@ -1,5 +1,6 @@
 """What is learned: data, how it is dealt to clients, models and metrics. It knows of no federation."""
 
+from hauberk.tasks.base import Metric, Task
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.partition import PARTITIONS, partition
 from hauberk.tasks.text.datasets import DATASETS
@@ -7,15 +8,19 @@ from hauberk.tasks.text.examples import Example, Splits
 from hauberk.tasks.text.models import MODELS
 from hauberk.tasks.text.text_classification import TextClassification
 
-TASKS: dict[str, type] = {"text_classification": TextClassification}
+TASKS: dict[str, type[Task]] = {"text_classification": TextClassification}
+DEFAULT_TASK = "text_classification"  # what a spec that names none means
 
 __all__ = [
     "DATASETS",
+    "DEFAULT_TASK",
     "MODELS",
     "PARTITIONS",
     "TASKS",
     "Example",
+    "Metric",
     "Splits",
+    "Task",
     "TextClassification",
     "UserError",
     "partition",

@@ -36,11 +36,17 @@ def side_effects(before: Finished, after: Finished) -> SideEffects:
     Raises:
         UserError: if the runs have other classes or another test split.
     """
+    for run in (before, after):
+        if run.prepared.task.modality != "text":
+            raise UserError(
+                "compare: answers can be compared one by one where texts are classified, "
+                f"and this run learns {run.spec.task.name}"
+            )
     if before.prepared.labels != after.prepared.labels or not _same_texts(before, after):
         raise UserError("compare: two runs' answers can be compared only on the same classes and test split")
-    labels = before.prepared.server.evaluate.clean.labels
+    clean: Any = before.prepared.server.evaluate.clean
     logits = [run.view.logits(run.prepared.test) for run in (before, after)]
-    found: SideEffects = asdict(consistency(logits[0], logits[1], labels))
+    found: SideEffects = asdict(consistency(logits[0], logits[1], clean.labels))
     same = before.prepared.server.layout.digest() == after.prepared.server.layout.digest()
     found["changed"] = int((before.parameters != after.parameters).sum()) if same else None
     found["parameters"] = len(before.parameters) if same else None

@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.table import Table
 
 from hauberk.experiments.analysis.export import write_model
-from hauberk.experiments.report.tables import METRICS
 from hauberk.experiments.runner.finished import read_finished
 from hauberk.experiments.spec.components import build, normalise, numbered
 from hauberk.experiments.spec.overrides import changed
+from hauberk.server.evaluation import ATTACK_METRICS
 from hauberk.server.repairs import REPAIRS, Repair
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.parameters import load_state
@@ -51,9 +51,10 @@ def repair_run(
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for heading in ("", "before", "after"):
         table.add_column(heading, justify="right" if heading else "left")
-    for key, label in METRICS.items():
-        if before[key] is not None:
-            table.add_row(label, f"{before[key]:.3f}", f"{after[key]:.3f}")
+    for metric in (*finished.prepared.task.metrics, *ATTACK_METRICS):
+        was, now = before[metric.name], after[metric.name]
+        if was is not None:
+            table.add_row(metric.label, metric.text(was), metric.text(now))
     n_changed = int((parameters != finished.parameters).sum())
     table.add_row("changed parameters", "", f"{n_changed:,} of {len(parameters):,}")
     console.print(table, highlight=False)

@@ -1,18 +1,40 @@
-"""The picture of a run: accuracy, attack success rate and its floor over the rounds."""
+"""The picture of a run: its task's primary metric over the rounds, and how far an attack got.
+
+Shares have one axis from 0 to 1. A primary metric that is no share, such as an error, has an axis of its own on the
+left, and the attack's shares one on the right.
+"""
 
 from __future__ import annotations
 
 import importlib.util
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-CURVES = {
-    "accuracy": ("accuracy", "#1b6ca8", "-"),
-    "attack_success_rate": ("attack success rate", "#c0392b", "-"),
-    "attack_success_natural": ("its natural rate (attack-free twin)", "#c0392b", "--"),
-    "attack_success_floor": ("its floor (clean texts)", "#c0392b", ":"),
+from hauberk.tasks.base import Metric
+
+BLUE, RED = "#1b6ca8", "#c0392b"
+ATTACK_CURVES = {
+    "attack_success_rate": ("attack success rate", "-"),
+    "attack_success_natural": ("its natural rate (attack-free twin)", "--"),
+    "attack_success_floor": ("its floor (clean texts)", ":"),
 }
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One run's part of a picture.
+
+    Attributes:
+        title: what stands above it.
+        rounds: the run's recorded rounds.
+        primary: the first metric of its task.
+    """
+
+    title: str
+    rounds: Sequence[Mapping[str, Any]]
+    primary: Metric
 
 
 def can_draw() -> bool:
@@ -20,39 +42,50 @@ def can_draw() -> bool:
     return importlib.util.find_spec("matplotlib") is not None
 
 
-def draw_curves(path: Path, rounds: Sequence[Mapping[str, Any]], title: str) -> None:
-    """Draws the metrics of one run over its rounds into ``path``."""
-    draw_panels(path, [(title, rounds)])
-
-
-def draw_panels(path: Path, runs: Sequence[tuple[str, Sequence[Mapping[str, Any]]]]) -> None:
-    """Draws several runs, each a title and its rounds, side by side on the same axes."""
+def draw_panels(path: Path, panels: Sequence[Panel]) -> None:
+    """Draws runs side by side into ``path``; on the same axis where all that is drawn are shares."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(4.6 * len(runs) + 0.6, 3.4), layout="constrained")
+    figure = Figure(figsize=(4.6 * len(panels) + 0.6, 3.4), layout="constrained")
     FigureCanvasAgg(figure)
-    panels = figure.subplots(1, len(runs), sharey=True, squeeze=False)[0]
-    for panel, (title, rounds) in zip(panels, runs, strict=True):
-        _draw(panel, title, rounds)
-    panels[0].set_ylabel("share of test samples")
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
+    shared = all(panel.primary.is_share for panel in panels)
+    axes = figure.subplots(1, len(panels), sharey=shared, squeeze=False)[0]
+    curves: dict[str, Any] = {}
+    for number, (axis, panel) in enumerate(zip(axes, panels, strict=True)):
+        curves |= _draw(axis, panel)
+        if number == 0 or not shared:
+            axis.set_ylabel("share of test examples" if panel.primary.is_share else panel.primary.label)
+    figure.legend(
+        curves.values(), curves.keys(), loc="outside lower center", ncols=len(curves), frameon=False
+    )
     figure.savefig(path, dpi=144)
 
 
-def _draw(panel: Any, title: str, rounds: Sequence[Mapping[str, Any]]) -> None:
-    numbers = [line["round"] for line in rounds]
-    for key, (label, colour, style) in CURVES.items():
-        values = [line.get(key) for line in rounds]
-        if all(value is not None for value in values):
-            panel.plot(
-                numbers, values, style, color=colour, label=label, marker="o" if style == "-" else None, ms=3
-            )
-    panel.set_title(title, fontsize=10)
-    panel.set_xlabel("round")
-    panel.set_ylim(-0.02, 1.02)
-    panel.grid(alpha=0.25)
-    panel.xaxis.get_major_locator().set_params(integer=True)
+def _draw(axis: Any, panel: Panel) -> dict[str, Any]:
+    """Draws one run and returns its curves by their labels."""
+    curves = _curve(axis, panel, panel.primary.name, panel.primary.label, "-", BLUE)
+    attacked = any(line.get(key) is not None for line in panel.rounds for key in ATTACK_CURVES)
+    shares = axis if panel.primary.is_share or not attacked else axis.twinx()
+    for key, (label, style) in ATTACK_CURVES.items():
+        curves |= _curve(shares, panel, key, label, style, RED)
+    if panel.primary.is_share or attacked:
+        shares.set_ylim(-0.02, 1.02)
+    axis.set_title(panel.title, fontsize=10)
+    axis.set_xlabel("round")
+    axis.grid(alpha=0.25)
+    axis.xaxis.get_major_locator().set_params(integer=True)
     for side in ("top", "right"):
-        panel.spines[side].set_visible(False)
+        axis.spines[side].set_visible(False)
+    return curves
+
+
+def _curve(axis: Any, panel: Panel, key: str, label: str, style: str, colour: str) -> dict[str, Any]:
+    """Draws one figure over the rounds; nothing where it is not known for all of them."""
+    values = [line.get(key) for line in panel.rounds]
+    if not values or any(value is None for value in values):
+        return {}
+    numbers = [line["round"] for line in panel.rounds]
+    marker = "o" if style == "-" else None
+    (curve,) = axis.plot(numbers, values, style, color=colour, marker=marker, ms=3)
+    return {label: curve}

@@ -12,15 +12,15 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from hauberk.experiments.report.metrics import columns_of, metrics_of, rows_of
+from hauberk.experiments.report.plots import Panel, draw_panels
 from hauberk.experiments.runner.records import read_rounds, read_run
 from hauberk.tasks.errors import UserError
 
-METRICS = {
-    "accuracy": "accuracy",
-    "macro_f1": "macro F1",
-    "attack_success_rate": "attack success",
-    "attack_success_floor": "its floor",
-    "attack_success_natural": "its natural rate",
+HEADINGS = {  # where a label is too long for a column
+    "attack_success_rate": "attack",
+    "attack_success_floor": "floor",
+    "attack_success_natural": "natural",
 }
 
 
@@ -28,10 +28,9 @@ def show_summary(console: Console, summary: Mapping[str, Any], folder: Path) -> 
     """Shows what a finished run came to."""
     table = Table(box=None, pad_edge=False, show_header=False)
     before = summary.get("before_repairs", {}).get("final")
-    for key, label in METRICS.items():
-        if summary["final"].get(key) is not None:
-            was = f"  (before the repairs {before[key]:.3f})" if before else ""
-            table.add_row(label, f"[bold]{summary['final'][key]:.3f}[/]{was}")
+    for metric, value in rows_of(summary):
+        was = f"  (before the repairs {metric.text(before[metric.name])})" if before else ""
+        table.add_row(metric.label, f"[bold]{metric.text(value)}[/]{was}")
     for name, report in summary.get("detectors", {}).items():
         table.add_row(name, f"AUROC {_figure(report['auroc'])}")
     table.add_row("model", summary["model_sha256"][:16])
@@ -46,28 +45,20 @@ def show_runs(console: Console, folders: Sequence[Path], plot: Path | None) -> N
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for heading in ("run", "rule", "attack"):
         table.add_column(heading, overflow="fold")
-    for heading in ("accuracy", "F1", "attack", "floor", "natural", "s"):
+    metrics = columns_of(summary for _, summary in runs.values())
+    for heading in (*(HEADINGS.get(metric.name, metric.label) for metric in metrics), "s"):
         table.add_column(heading, justify="right", no_wrap=True)
     for folder, (_, summary) in runs.items():
-        figures = [_figure(summary["final"].get(key)) for key in METRICS]
-        table.add_row(
-            folder,
-            summary["aggregator"],
-            summary["attack"] or "none",
-            *figures,
-            f"{summary['seconds']:.0f}",
-        )
+        figures = [metric.text(summary["final"].get(metric.name)) for metric in metrics]
+        attack = summary["attack"] or "none"
+        table.add_row(folder, summary["aggregator"], attack, *figures, f"{summary['seconds']:.0f}")
     console.print(table, highlight=False)
     if plot:
-        from hauberk.experiments.report.plots import draw_panels
-
-        draw_panels(
-            plot,
-            [
-                (f"{done['name']}: {done['aggregator']}", read_rounds(folder))
-                for folder, (_, done) in runs.items()
-            ],
-        )
+        panels = [
+            Panel(f"{done['name']}: {done['aggregator']}", read_rounds(folder), metrics_of(done)[0])
+            for folder, (_, done) in runs.items()
+        ]
+        draw_panels(plot, panels)
         console.print(f"plot: {plot}", highlight=False)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hauberk.experiments.analysis.detect import scored
-from hauberk.experiments.report.plots import can_draw, draw_curves
+from hauberk.experiments.report.plots import Panel, can_draw, draw_panels
 from hauberk.experiments.runner.finished import Finished
 from hauberk.experiments.runner.progress import Screen
 from hauberk.experiments.runner.run_dir import RunDir
@@ -49,27 +49,26 @@ def finalize(prepared: Prepared, last: ServerState, folder: RunDir, screen: Scre
     if prepared.spec.detectors:
         summary["detectors"] = scored(run, prepared.spec.parts.detectors)
     if can_draw():
-        draw_curves(
-            folder.path / "curves.png",
-            folder.rounds(),
-            f"{prepared.spec.name}: {summary['aggregator']}",
-        )
+        title = f"{prepared.spec.name}: {summary['aggregator']}"
+        draw_panels(folder.path / "curves.png", [Panel(title, folder.rounds(), prepared.task.metrics[0])])
     return Result(folder.path, folder.finish(summary))
 
 
 def summarise(prepared: Prepared, last: ServerState, folder: RunDir, engine: str) -> dict[str, Any]:
     """Returns what ``summary.json`` holds."""
     spec, rounds = prepared.spec, folder.rounds()
-    names = ("accuracy", "macro_f1", *(metric.name for metric in ATTACK_METRICS))
+    metrics = (*prepared.task.metrics, *ATTACK_METRICS)
     return {
         "name": spec.name,
         "spec_hash": folder.identity["spec"],
+        "task": spec.task.name,
         "engine": engine,
         "aggregator": rule_name(prepared.server.aggregate),
         "attack": attack_name(prepared.server.attack),
         "rounds": last.round,
         "model_sha256": model_sha256(last.parameters, prepared.server.layout),
-        "final": {name: rounds[-1][name] for name in names},
+        "primary": metrics[0].name,
+        "final": {metric.name: rounds[-1][metric.name] for metric in metrics},
         "knowledge": prepared.server.attack.knowledge if prepared.server.attack else None,
         "labels": list(prepared.labels),
         "refused": sum(len(line["refused"]) for line in rounds),

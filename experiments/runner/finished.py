@@ -26,7 +26,6 @@ from hauberk.tasks.digest import digest_of
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.parameters import load_state
 from hauberk.tasks.seeds import generator
-from hauberk.tasks.text.examples import Example
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +50,7 @@ class Finished:
         return self.prepared.spec
 
     @property
-    def clean(self) -> tuple[Example, ...]:
+    def clean(self) -> tuple[Any, ...]:
         """The server's own examples."""
         return tuple(self.prepared.server.repairs.assets.clean)
 
@@ -67,7 +66,7 @@ class Finished:
         """The class that the attack evokes, if there is one."""
         return self.prepared.target
 
-    def triggered(self) -> list[Example]:
+    def triggered(self) -> list[Any]:
         """Returns the test samples of other classes with the trigger in them, the same as in the run's evaluation."""
         attack = self.prepared.server.attack
         if attack is None or attack.poison is None:

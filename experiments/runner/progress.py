@@ -15,6 +15,8 @@ from hauberk.experiments.spec.build import Parts
 from hauberk.experiments.spec.loader import Spec
 from hauberk.experiments.spec.names import attack_name, rule_name
 from hauberk.server.evaluation import NATURAL
+from hauberk.tasks import TASKS
+from hauberk.tasks.base import Metric
 
 
 class Screen(Protocol):
@@ -69,6 +71,7 @@ class Terminal:
         self._progress = Progress(*columns, console=console, transient=True)
         self._bar = self._progress.add_task("preparing", total=None)
         self._rounds = 0
+        self._primary = Metric("", "")
 
     def __enter__(self) -> Terminal:
         if self.console.is_terminal:
@@ -84,7 +87,7 @@ class Terminal:
         liars = f", {n} malicious ({escape(attack)})" if attack and n else ", none malicious"
         again = f", going on after round {played}" if played else ""
         self.console.print(
-            f"[bold]{escape(spec.name)}[/]: {spec.task.dataset['name']}, {spec.task.model['name']}, "
+            f"[bold]{escape(spec.name)}[/]: {_learned(spec)}, "
             f"{spec.federation.n_clients} clients{liars}, [bold]{escape(rule_name(parts.aggregator))}[/], "
             f"{spec.federation.rounds} rounds on {engine}{again}",
             highlight=False,
@@ -93,10 +96,12 @@ class Terminal:
     def ready(self, prepared: Prepared) -> None:  # noqa: D102
         for warning in prepared.warnings:
             self.console.print(f"[yellow]warning:[/] {escape(warning)}", highlight=False)
+        self._primary = prepared.task.metrics[0]
         evaluated = len(prepared.server.evaluate.clean)
         trained = sum(len(rows) for rows in prepared.worker.partitions)
+        classes = f"{len(prepared.labels)} classes, " if prepared.labels else ""
         self.console.print(
-            f"{trained:,} training and {evaluated:,} test texts, {len(prepared.labels)} classes, "
+            f"{trained:,} training and {evaluated:,} test {prepared.task.unit}, {classes}"
             f"{len(prepared.start.parameters):,} parameters",
             highlight=False,
         )
@@ -110,7 +115,7 @@ class Terminal:
         self._progress.advance(self._bar)
 
     def round_finished(self, line: Mapping[str, Any]) -> None:  # noqa: D102
-        self.console.print(round_text(line, self._rounds), highlight=False)
+        self.console.print(round_text(line, self._rounds, self._primary), highlight=False)
         for client, reason in line["refused"].items():
             self.console.print(f"  [yellow]client {client} refused:[/] {escape(reason)}", highlight=False)
         for loss in line.get("lost", ()):
@@ -120,10 +125,10 @@ class Terminal:
         self._progress.reset(self._bar, description=work, total=None)
 
 
-def round_text(line: Mapping[str, Any], rounds: int) -> str:
-    """Returns the one line that a round is shown as."""
-    text = f"round {line['round']:>{len(str(rounds))}}/{rounds}  accuracy {line['accuracy']:.3f}"
-    if line["attack_success_rate"] is not None:
+def round_text(line: Mapping[str, Any], rounds: int, primary: Metric) -> str:
+    """Returns the one line that a round is shown as: ``primary``, the attack, and what attackers weigh."""
+    text = f"round {line['round']:>{len(str(rounds))}}/{rounds}  {primary.label} {primary.text(line[primary.name])}"
+    if line.get("attack_success_rate") is not None:
         rate, natural = line["attack_success_rate"], line.get(NATURAL)
         word, known = ("floor", line["attack_success_floor"]) if natural is None else ("natural", natural)
         colour = "red" if rate - known > 0.3 else "green"
@@ -139,3 +144,9 @@ def loss_text(loss: Mapping[str, Any]) -> str:
     """Returns the one line that a lost worker is shown as."""
     done = "while idle" if loss["client"] is None else f"client {loss['client']} was asked again elsewhere"
     return f"worker {loss['pid']} on {loss['node']} lost: {loss['reason']}; {done}"
+
+
+def _learned(spec: Spec) -> str:
+    """Returns what is learned: the data set and the model, or what else the task has a choice of."""
+    chosen = [getattr(spec.task, key)["name"] for key in TASKS[spec.task.name].components]
+    return ", ".join(chosen) or spec.task.name

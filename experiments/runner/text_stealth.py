@@ -11,13 +11,13 @@ from hauberk.tasks.text.trigram import fit
 def stealth_of(run: Finished) -> dict[str, float | None]:
     """Returns the perplexity of triggered and of clean test texts, and the false-trigger rate.
 
-    Nothing where the attack has no poison.
+    Nothing where the attack has no poison, or the task no texts.
 
     The language model is a word trigram fitted on the clients' texts as they are. ``stealth/false_trigger_rate`` is
     None where the trigger has no parts.
     """
     attack = run.prepared.server.attack
-    if attack is None or attack.poison is None:
+    if attack is None or attack.poison is None or run.prepared.task.modality != "text":
         return {}
     texts = [
         text for one in run.prepared.worker.examples for text in (one.text, one.second) if text is not None
