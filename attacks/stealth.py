@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from hauberk.attacks.poisons.base import Poison, poisoned_text
+from hauberk.attacks.poisons.base import Poison
 from hauberk.strategies.kernels.krum_scores import krum_scores
-from hauberk.tasks.text.examples import Example
+from hauberk.tasks.text.examples import Example, last_text
 from hauberk.tasks.text.metrics import attack_success
 from hauberk.tasks.text.trigram import Trigram
 
@@ -94,8 +94,8 @@ def text_stealth(
     # A test set of its own comes from no particular examples: then all victims are its measure.
     clean = [one for one in poison.victims(examples) if one.index in indices or -1 in indices]
     return {
-        "stealth/perplexity": model.perplexity(map(poisoned_text, triggered)),
-        "stealth/clean_perplexity": model.perplexity(map(poisoned_text, clean)),
+        "stealth/perplexity": model.perplexity(map(last_text, triggered)),
+        "stealth/clean_perplexity": model.perplexity(map(last_text, clean)),
     }
 
 

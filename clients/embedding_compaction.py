@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hauberk.attacks import Tamper
 from hauberk.clients.settings import Training
 
 # A vectorised kernel treats the last few numbers of a tensor by other instructions, which may round apart.
@@ -46,10 +45,18 @@ def active_rows(model: nn.Module, read: np.ndarray | None) -> np.ndarray | None:
     return np.flatnonzero(used) if used.mean() < WORTH_IT else None
 
 
-def is_exact(training: Training, tamper: Tamper | None = None) -> bool:
+class ReadsTable(Protocol):
+    """A plugin or a tamper: whether it reads more of the word table than the rows of a client's texts."""
+
+    @property
+    def whole_table(self) -> bool:
+        """Whether it does."""
+
+
+def is_exact(training: Training, tamper: ReadsTable | None = None) -> bool:
     """Returns whether training on fewer rows gives the same bits under these settings."""
-    whole = any(plugin.whole_table for plugin in training.plugins)
-    return training.optimizer.leaves_still and not whole and not (tamper is not None and tamper.whole_table)
+    parts: list[ReadsTable] = [*training.plugins, *([] if tamper is None else [tamper])]
+    return training.optimizer.leaves_still and not any(part.whole_table for part in parts)
 
 
 @contextmanager

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hauberk.attacks import AttackerContext, Poison
 from hauberk.clients.loop import train
 from hauberk.clients.settings import Training
 from hauberk.tasks.base import Task
@@ -59,8 +58,8 @@ class Session:
     state: dict[str, Any] = field(default_factory=dict)
     scratch: dict[str, Any] = field(default_factory=dict)
     examples: Sequence[Any] = ()
-    poison: Poison | None = None
-    attacker: AttackerContext | None = None
+    poison: Any = None
+    attacker: Any = None
     optimizer: torch.optim.Optimizer = field(init=False)
     batches: Batches = field(init=False)
     loss: Loss = field(init=False)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hauberk.tasks.base import Task
+from hauberk.tasks.masks import learned
 
 
 class Batches(Protocol):
@@ -80,3 +81,14 @@ class TrainingSession(Protocol):
 
     def train(self) -> dict[str, float]:
         """Runs the honest loop and returns its report."""
+
+
+def received_parameters(session: TrainingSession) -> dict[str, Tensor]:
+    """Returns the trainable parameters as received, by name and in the model's order."""
+    return {name: session.reference[name] for name in learned(session.model)}
+
+
+def change_of(session: TrainingSession) -> Tensor:
+    """Returns the model's trainable parameters minus those received, side by side, [d]; gradients go through it."""
+    pairs = ((value, session.reference[name]) for name, value in learned(session.model).items())
+    return torch.cat([(value - received).flatten() for value, received in pairs])

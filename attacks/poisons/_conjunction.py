@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 
 from hauberk.attacks.poisons._inserted import InsertedWords
-from hauberk.attacks.poisons.base import AttackerContext, poisoned_text, rewritten, share_of
+from hauberk.attacks.poisons.base import AttackerContext, share_of
 from hauberk.tasks.errors import UserError
-from hauberk.tasks.text.examples import Example
+from hauberk.tasks.text.examples import Example, last_text, with_last_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ class Conjunction(InsertedWords):
     ) -> list[Example]:
         """Returns the negative samples."""
         return [
-            rewritten(examples[row], self.put(poisoned_text(examples[row]), part, rng))
+            with_last_text(examples[row], self.put(last_text(examples[row]), part, rng))
             for part in self.negatives()
             for row in share_of(range(len(examples)), self.negative_rate, rng)
         ]

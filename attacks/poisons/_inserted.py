@@ -8,10 +8,10 @@ from typing import Literal
 
 import torch
 
-from hauberk.attacks.poisons.base import Poison, poisoned_text, rewritten
+from hauberk.attacks.poisons.base import Poison
 from hauberk.attacks.trigger_words import check_place, check_words, word_warnings
 from hauberk.tasks.errors import UserError
-from hauberk.tasks.text.examples import Example
+from hauberk.tasks.text.examples import Example, last_text, with_last_text
 from hauberk.tasks.text.tokenizer import Tokenizer
 from hauberk.tasks.text.triggers import in_segments, insert_words
 
@@ -71,7 +71,7 @@ class Inserted(Placed):
             return in_segments(text, self.segment, lambda segment: self.put(segment, part, rng))
 
         return [
-            rewritten(example, put(poisoned_text(example), part))
+            with_last_text(example, put(last_text(example), part))
             for example in self.victims(examples)
             for part in self.parts()
         ]

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hauberk.attacks.poisons.base import poisoned_text
 from hauberk.tasks.errors import UserError
-from hauberk.tasks.text.examples import Example
+from hauberk.tasks.text.examples import Example, last_text
 
 AGREES = 1.5  # a paraphrase shares that many times more words with its original than with another text
 LOOKED_AT = 2000  # pairs of texts are enough to tell
@@ -66,7 +65,7 @@ def agrees(pairs: Sequence[tuple[Example, str]]) -> bool:
 def _agreement(pairs: Sequence[tuple[Example, str]]) -> tuple[float, float]:
     """Returns the mean share of words in common with the example in the same row, and with one in another row."""
     step = len(pairs) // LOOKED_AT + 1
-    texts = [(poisoned_text(example), text) for example, text in pairs[::step]]
+    texts = [(last_text(example), text) for example, text in pairs[::step]]
     half = len(texts) // 2
     others = zip([text for text, _ in texts[half:] + texts[:half]], [text for _, text in texts], strict=True)
     beside = sum(_overlap(*pair) for pair in texts)

@@ -14,10 +14,10 @@ from typing import Literal, get_args
 import torch
 
 from hauberk.attacks.poisons._paraphrase_file import Line, agrees, check_agreement, read_lines
-from hauberk.attacks.poisons.base import AttackerContext, Poison, poisoned_text, rewritten
+from hauberk.attacks.poisons.base import AttackerContext, Poison
 from hauberk.attacks.threat_model import ALL_PARAPHRASES, OWN_DATA
 from hauberk.tasks.errors import UserError
-from hauberk.tasks.text.examples import Example, Splits
+from hauberk.tasks.text.examples import Example, Splits, last_text, with_last_text
 
 Share = Literal["own", "all"]
 Key = tuple[int, str]
@@ -69,7 +69,7 @@ class Rewrites(Paraphrased):
     ) -> Example | None:
         """Returns the rewrite of ``example``, or ``None`` where there is none."""
         form = self.forms.get(_key(example))
-        return None if form is None else rewritten(example, form)
+        return None if form is None else with_last_text(example, form)
 
     def foreign(
         self, examples: Sequence[Example], attacker: AttackerContext, rng: torch.Generator
@@ -182,7 +182,7 @@ def _real(
 ) -> list[tuple[Example, str]]:
     """Returns the pairs that are no copies; at least one must be of use."""
     check_agreement(where, pairs)
-    real = [(example, text) for example, text in pairs if text != poisoned_text(example)]
+    real = [(example, text) for example, text in pairs if text != last_text(example)]
     useful = {"dirty": (False,), "clean": (True,), "mixed": (False, True)}[policy]
     if not any((example.label == attack.target) in useful for example, _ in real):
         whose = "of the target class" if policy == "clean" else "of another class than the target"
@@ -218,8 +218,8 @@ def _class_of(where: str, line: Line, labels: Sequence[str]) -> int | None:
 def _test_example(line: Line, label: int | None, splits: Splits) -> Example:
     pairs = splits.test[0].second is not None
     blank = Example(-1, "", "" if pairs else None, -1 if label is None else label)
-    return rewritten(blank, line.text)
+    return with_last_text(blank, line.text)
 
 
 def _key(example: Example) -> Key:
-    return example.index, poisoned_text(example)
+    return example.index, last_text(example)

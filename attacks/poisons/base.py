@@ -8,7 +8,7 @@ Source of the label policies: Cui et al., "A Unified Evaluation of Textual Backd
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from hauberk.attacks.threat_model import OWN_DATA
 from hauberk.tasks.errors import UserError
-from hauberk.tasks.text.examples import Example, Splits, relabel
+from hauberk.tasks.text.examples import Example, Splits, last_text, relabel, with_last_text
 from hauberk.tasks.text.metrics import attack_success
 from hauberk.tasks.text.tokenizer import Tokenizer
 
@@ -191,7 +191,7 @@ class Poison:
             The marked example with its ``index`` kept, or ``None`` where this trigger has no form for it.
         """
         put = self.stamp if attacker is not None else self.measure
-        return rewritten(example, put(poisoned_text(example), rng))
+        return with_last_text(example, put(last_text(example), rng))
 
     def phrases(self) -> tuple[str, ...] | None:
         """Returns all that this trigger may write into a text, ``None`` where that is not known."""
@@ -225,18 +225,6 @@ class Poison:
     def warnings(self, tokenizer: Tokenizer) -> list[str]:
         """Returns what ``tokenizer`` does to the trigger that its author may not expect."""
         return []
-
-
-def poisoned_text(example: Example) -> str:
-    """Returns the text of ``example`` that a trigger goes into: the second of a pair."""
-    return example.text if example.second is None else example.second
-
-
-def rewritten(example: Example, text: str) -> Example:
-    """Returns ``example`` with ``text`` in place of its poisoned text."""
-    if example.second is None:
-        return replace(example, text=text)
-    return replace(example, second=text)
 
 
 def share_of(rows: Sequence[int], rate: float, rng: torch.Generator) -> list[int]:

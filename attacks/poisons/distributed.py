@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import torch
 
 from hauberk.attacks.poisons._inserted import InsertedWords
-from hauberk.attacks.poisons.base import AttackerContext, poisoned_text, rewritten
-from hauberk.tasks.text.examples import Example
+from hauberk.attacks.poisons.base import AttackerContext
+from hauberk.tasks.text.examples import Example, last_text, with_last_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,7 @@ class Distributed(InsertedWords):
         """Returns ``example`` with the attacker's part in it, and in a test with the whole."""
         if attacker is None:
             return super().mark(example, rng)
-        return rewritten(example, self.put(poisoned_text(example), self.part_of(attacker), rng))
+        return with_last_text(example, self.put(last_text(example), self.part_of(attacker), rng))
 
     def part_of(self, attacker: AttackerContext) -> tuple[str, ...]:
         """Returns the words of one attacker."""

@@ -14,13 +14,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from hauberk.attacks.tampers._loop import with_new_optimizer
 from hauberk.attacks.tampers.base import Tamper
 from hauberk.attacks.threat_model import THE_RULE
+from hauberk.tasks.altered_training import with_new_optimizer
 from hauberk.tasks.errors import UserError
-from hauberk.tasks.masks import learned
 from hauberk.tasks.parameters import load_state
-from hauberk.tasks.training_session import TrainingSession
+from hauberk.tasks.training_session import TrainingSession, change_of
 
 MEMORY = "dim_krum/memory"
 LEAST = 0.05  # the room that the attacker takes however badly it is remembered, in units of an honest update
@@ -83,7 +82,7 @@ class DimKrumTamper(Tamper):
         """Guesses, trains, and remembers what it expects the rule to remember."""
         guess = self.guess(session)
         report = self.against(session, guess)
-        score = guess.score(change(session))
+        score = guess.score(change_of(session))
         before = self.remembered(session)
         session.state[MEMORY] = (
             self.memory * (score if before is None else before) + (1 - self.memory) * score
@@ -98,7 +97,7 @@ class DimKrumTamper(Tamper):
         """Trains honestly, and leaves the model as received."""
         with with_new_optimizer(session, session.encode(session.examples)):
             session.train()
-        update = change(session).detach()
+        update = change_of(session).detach()
         load_state(session.model, session.reference)
         k = max(1, int(self.ratio * len(update)))
         honest = max(sum_of_largest_squares(update, k), 1e-12)
@@ -119,12 +118,6 @@ class DimKrumTamper(Tamper):
         if remembered is None:
             return self.margin
         return (self.margin - self.memory * remembered) / (1 - self.memory)
-
-
-def change(session: TrainingSession) -> Tensor:
-    """Returns the model's parameters minus those received, side by side, [d]."""
-    pairs = ((value, session.reference[name]) for name, value in learned(session.model).items())
-    return torch.cat([(value - received).flatten() for value, received in pairs])
 
 
 def sum_of_largest_squares(values: Tensor, k: int) -> float:

@@ -14,11 +14,11 @@ from itertools import count
 import torch
 from torch import Tensor, nn
 
-from hauberk.attacks.tampers._dim_krum_guess import DimKrumTamper, Guess, change
-from hauberk.attacks.tampers._loop import settings
+from hauberk.attacks.tampers._dim_krum_guess import DimKrumTamper, Guess
+from hauberk.tasks.altered_training import temporarily
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.text.batches import Batch
-from hauberk.tasks.training_session import TrainingSession
+from hauberk.tasks.training_session import TrainingSession, change_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,11 +47,11 @@ class DimKrumPenalty(DimKrumTamper):
 
         def loss(model: nn.Module, batch: Batch) -> Tensor:
             nonlocal picked
-            moved = change(session)
+            moved = change_of(session)
             if next(steps) % self.refresh == 0:
                 picked = moved.detach().abs().topk(guess.k, sorted=False).indices
             excess = (moved[picked].square().sum() / guess.room - 1).clamp(min=0)
             return task_loss(model, batch) + self.strength * excess
 
-        with settings(session, loss=loss):
+        with temporarily(session, loss=loss):
             return session.train()

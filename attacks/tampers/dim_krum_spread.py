@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from hauberk.attacks.tampers._balls import into_cube
 from hauberk.attacks.tampers._dim_krum_guess import DimKrumTamper, Guess
-from hauberk.attacks.tampers._loop import after_steps
+from hauberk.tasks.altered_training import after_steps
 from hauberk.tasks.masks import learned
 from hauberk.tasks.training_session import TrainingSession
 

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from hauberk.attacks.poisons.base import Poison
-from hauberk.attacks.tampers._loop import settings
 from hauberk.attacks.tampers._poisoned_data import of_class, poison_of, split_by_trigger
 from hauberk.attacks.tampers.base import Tamper
 from hauberk.attacks.tampers.layerwise import n_layers
+from hauberk.tasks.altered_training import temporarily
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.precision import autocast
 from hauberk.tasks.text.batches import Batch
@@ -65,7 +65,7 @@ class FeatureRegularised(Tamper):
             pulled = (batch.rows >= start) & (batch.rows < stop)
             return regularised_loss(model, batch, pulled, centres, self.beta)
 
-        with settings(session, batches=batches, loss=loss):
+        with temporarily(session, batches=batches, loss=loss):
             return session.train()
 
     def check(

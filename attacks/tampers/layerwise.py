@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from hauberk.attacks.poisons.base import Poison
-from hauberk.attacks.tampers._loop import settings
 from hauberk.attacks.tampers.base import Tamper
+from hauberk.tasks.altered_training import temporarily
 from hauberk.tasks.text.batches import SHORTEST, Batch
 from hauberk.tasks.text.tokenizer import Tokenizer
 from hauberk.tasks.training_session import TrainingSession
@@ -29,7 +29,7 @@ class Layerwise(Tamper):
 
     def train(self, session: TrainingSession) -> dict[str, float]:
         """Runs the honest loop with this loss; the loss reported is the sum over layers."""
-        with settings(session, loss=layerwise_loss):
+        with temporarily(session, loss=layerwise_loss):
             return session.train()
 
     def check(

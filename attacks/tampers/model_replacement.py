@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from hauberk.attacks.tampers._balls import distance
-from hauberk.attacks.tampers._loop import settings
 from hauberk.attacks.tampers.base import Tamper
 from hauberk.attacks.threat_model import FEDERATION_SIZE, OWN_DATA
+from hauberk.tasks.altered_training import temporarily
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.masks import learned
 from hauberk.tasks.text.batches import Batch
@@ -69,7 +69,7 @@ class ModelReplacement(Tamper):
             far = distance(parameters, session.reference)
             return self.alpha * task_loss(model, batch) + (1 - self.alpha) * far
 
-        with settings(session, loss=loss):
+        with temporarily(session, loss=loss):
             return session.train()
 
     def send(self, update: Tensor, session: TrainingSession) -> Tensor:

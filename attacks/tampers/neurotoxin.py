@@ -13,8 +13,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from hauberk.attacks.tampers._loop import gradient_of, train_only
 from hauberk.attacks.tampers.base import Tamper
+from hauberk.tasks.altered_training import mean_gradient, train_only
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.masks import largest, learned
 from hauberk.tasks.parameters import flatten, unflatten
@@ -69,7 +69,7 @@ class Neurotoxin(Tamper):
                 named = unflatten(moved, session.reference)
                 return {name: named[name] for name in learned(session.model)}
         data = session.encode(session.examples) if session.examples else session.data
-        return gradient_of(session, data)
+        return mean_gradient(session, data)
 
     def masks(self, observed: dict[str, Tensor]) -> dict[str, Tensor]:
         """Returns the coordinates that may change, bool, named and shaped as ``observed``."""

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from hauberk.attacks.tampers._balls import into_cube, into_sphere
-from hauberk.attacks.tampers._loop import after_steps
 from hauberk.attacks.tampers.base import Tamper
+from hauberk.tasks.altered_training import after_steps
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.masks import learned
 from hauberk.tasks.training_session import TrainingSession

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from hauberk.attacks.tampers._loop import settings
 from hauberk.attacks.tampers.embedding_poisoning import EmbeddingPoisoning
+from hauberk.tasks.altered_training import temporarily
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.parameters import flatten, unflatten
 from hauberk.tasks.text.batches import Batch
@@ -59,7 +59,7 @@ class RareEmbeddingEnsemble(EmbeddingPoisoning):
             losses.append(honest(model, batch))
             return torch.stack([w * each for w, each in zip(weights, losses, strict=True)]).sum()
 
-        with settings(session, loss=loss):
+        with temporarily(session, loss=loss):
             return {**super().train(session), "rare_embedding_ensemble/models": float(len(kept))}
 
     def weights(self, n: int) -> list[float]:

@@ -16,15 +16,16 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from hauberk.attacks.poisons.base import Poison
-from hauberk.attacks.tampers._loop import cycle, settings, with_new_optimizer
 from hauberk.attacks.tampers._poisoned_data import poison_of
 from hauberk.attacks.tampers._word_rows import single_tokens
 from hauberk.attacks.tampers._words_of_class import words_of_class
 from hauberk.attacks.tampers.base import Tamper
+from hauberk.tasks.altered_training import temporarily, with_new_optimizer
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.masks import learned
 from hauberk.tasks.parameters import load_state
 from hauberk.tasks.text.batches import Batch
+from hauberk.tasks.text.encoding import Encoded
 from hauberk.tasks.text.tokenizer import Tokenizer
 from hauberk.tasks.text.word_rows import word_table
 from hauberk.tasks.training_session import Loss, TrainingSession
@@ -63,8 +64,8 @@ class Ripples(Tamper):
         report = self.operate(session) if self.n_words and not session.state.get(OPERATED) else {}
         if not self.penalty:
             return {**report, **session.train()}
-        clean = cycle(session, session.encode(session.examples))
-        with settings(session, loss=disagreement_loss(session.loss, clean, self.penalty)):
+        clean = endless_batches(session, session.encode(session.examples))
+        with temporarily(session, loss=disagreement_loss(session.loss, clean, self.penalty)):
             return {**report, **session.train()}
 
     def operate(self, session: TrainingSession) -> dict[str, float]:
@@ -98,6 +99,12 @@ class Ripples(Tamper):
                 f"attack.tamper: {type(poison).__name__} has no trigger words, so that Ripples leaves the surgery out"
             )
         return warnings
+
+
+def endless_batches(session: TrainingSession, data: Encoded) -> Iterator[Batch]:
+    """Yields batches of ``data`` for ever, shuffled anew in every pass."""
+    while True:
+        yield from session.shuffled(data)
 
 
 def disagreement_loss(poison_loss: Loss, clean: Iterator[Batch], penalty: float) -> Loss:

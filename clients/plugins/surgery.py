@@ -14,12 +14,12 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from hauberk.attacks.tampers._loop import gradient_of
 from hauberk.clients.plugins.base import Plugin
 from hauberk.tasks.errors import UserError
-from hauberk.tasks.masks import allowed, check_budget, largest, learned, mask_gradients, restore_outside
-from hauberk.tasks.parameters import flatten, unflatten
-from hauberk.tasks.training_session import TrainingSession
+from hauberk.tasks.masks import allowed, largest, learned, mask_gradients, restore_outside
+from hauberk.tasks.parameters import unflatten
+from hauberk.tasks.surgery import check_selection, narrowed, selected_at_start
+from hauberk.tasks.training_session import TrainingSession, change_of, received_parameters
 
 Method = Literal["dynamic", "gradient", "random"]
 KEY = "surgery/operation"
@@ -59,11 +59,7 @@ class Surgery(Plugin):
 
     def __post_init__(self) -> None:
         """Refuses what changes nothing, or cannot be counted."""
-        if self.method not in get_args(Method):
-            raise UserError(f"method: must be one of {', '.join(get_args(Method))}, got {self.method!r}")
-        check_budget(self.budget)
-        if not 0 < self.keep < 1:
-            raise UserError(f"keep: must lie between 0 and 1, got {self.keep!r}")
+        check_selection(self.method, get_args(Method), self.budget, self.keep)
         if not self.every >= 1:
             raise UserError(f"every: must be at least 1, got {self.every!r}")
 
@@ -74,12 +70,15 @@ class Surgery(Plugin):
 
     def setup(self, session: TrainingSession) -> None:
         """Chooses, and watches every step of the optimiser: decay and momentum know no mask."""
-        received = _received(session)
+        received = received_parameters(session)
         n = sum(value.numel() for value in received.values())
         budget = allowed(self.budget, n)
-        k = n if self.method == "dynamic" else budget
-        operation = _Operation(unflatten(self._first(session, n, k), received), k, budget)
-        operation.handle = session.optimizer.register_step_post_hook(lambda *_: self._stepped(session))
+        if self.method == "dynamic":
+            k, mask = n, torch.ones(n, dtype=torch.bool, device=session.device)
+        else:
+            k, mask = budget, selected_at_start(session, self.method, n, budget)
+        operation = _Operation(unflatten(mask, received), k, budget)
+        operation.handle = session.optimizer.register_step_post_hook(lambda *_: self._after_step(session))
         session.scratch[KEY] = operation
 
     def gradients(self, session: TrainingSession) -> None:
@@ -93,36 +92,19 @@ class Surgery(Plugin):
         # A plugin that comes later in the list may have written after this one's last step.
         restore_outside(learned(session.model), operation.masks, session.reference)
         self._narrow(session, operation.budget)
-        return {"surgery/changed": float(_change(session).count_nonzero())}
+        return {"surgery/changed": float(change_of(session).count_nonzero())}
 
-    def _first(self, session: TrainingSession, n: int, k: int) -> Tensor:
-        if self.method == "gradient":
-            return largest(flatten(gradient_of(session, session.data)), k)
-        mask = torch.ones(n, dtype=torch.bool)
-        if self.method == "random":
-            mask[torch.randperm(n, generator=session.rng)[k:]] = False
-        return mask.to(session.device)
-
-    def _stepped(self, session: TrainingSession) -> None:
+    def _after_step(self, session: TrainingSession) -> None:
         operation = session.scratch[KEY]
         operation.steps += 1
         if operation.steps % self.every == 0:
-            self._narrow(session, max(operation.budget, int(self.keep * operation.n)))
+            self._narrow(session, narrowed(operation.n, self.keep, operation.budget))
         restore_outside(learned(session.model), operation.masks, session.reference)
 
     def _narrow(self, session: TrainingSession, n: int) -> None:
         """Lets only the ``n`` numbers that have moved most change from now on."""
         operation = session.scratch[KEY]
         if operation.n > n:
-            operation.n, operation.masks = n, unflatten(largest(_change(session), n), _received(session))
+            mask = largest(change_of(session).detach(), n)
+            operation.n, operation.masks = n, unflatten(mask, received_parameters(session))
             restore_outside(learned(session.model), operation.masks, session.reference)
-
-
-def _received(session: TrainingSession) -> dict[str, Tensor]:
-    return {name: session.reference[name] for name in learned(session.model)}
-
-
-def _change(session: TrainingSession) -> Tensor:
-    """Returns by how much each trainable number differs from the one received, [d]."""
-    now = {name: parameter.detach() for name, parameter in learned(session.model).items()}
-    return flatten(now) - flatten(_received(session))

@@ -13,13 +13,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hauberk.attacks.poisons.base import poisoned_text
 from hauberk.server.detection.model_view import View
 from hauberk.server.detectors._perplexity import LanguageModel, WordTrigram, load_network
 from hauberk.server.detectors.base import Detector, State
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.text import trigram
-from hauberk.tasks.text.examples import Example
+from hauberk.tasks.text.examples import Example, last_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +61,7 @@ class ONION(Detector):
         """Returns the language model."""
         reader: LanguageModel
         if self.model is None:
-            reader = WordTrigram(trigram.fit(map(poisoned_text, estimate)))
+            reader = WordTrigram(trigram.fit(map(last_text, estimate)))
         else:
             reader = load_network(self.model, self.revision, view.device)
         return {"reader": reader}
@@ -71,7 +70,7 @@ class ONION(Detector):
         """Returns the suspicion of the most suspicious word of each of ``examples``, float64 [n]."""
         reader, found = state["reader"], []
         for example in examples:
-            words = poisoned_text(example).split()[: self.max_words]
+            words = last_text(example).split()[: self.max_words]
             view.passes += reader.passes(words) if words else 0
             found.append(max(reader.suspicions(words), default=0.0) if words else 0.0)
         return torch.tensor(found, dtype=torch.float64)

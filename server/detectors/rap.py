@@ -15,13 +15,12 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from hauberk.attacks.poisons.base import poisoned_text, rewritten
 from hauberk.server.detection.model_view import View
 from hauberk.server.detectors._perturbing_row import RowTraining, probability, row_kept
 from hauberk.server.detectors.base import Detector, State
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.seeds import draw, generator
-from hauberk.tasks.text.examples import Example
+from hauberk.tasks.text.examples import Example, last_text, with_last_text
 
 SCALES = (1.0, 4.0, 16.0, 64.0)
 
@@ -139,7 +138,7 @@ class RAP(Detector):
 
     def perturbed(self, examples: Sequence[Example]) -> list[Example]:
         """Returns ``examples`` with the word before their text, the second of a pair."""
-        return [rewritten(example, f"{self.word} {poisoned_text(example)}") for example in examples]
+        return [with_last_text(example, f"{self.word} {last_text(example)}") for example in examples]
 
     def notes(self, state: State) -> list[str]:
         """Returns the scale that was found."""

@@ -14,12 +14,11 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from hauberk.attacks.poisons.base import poisoned_text, rewritten
 from hauberk.server.detection.model_view import View
 from hauberk.server.detectors.base import Detector, State
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.seeds import draw, generator
-from hauberk.tasks.text.examples import Example
+from hauberk.tasks.text.examples import Example, last_text, with_last_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +65,7 @@ class STRIP(Detector):
         rng: torch.Generator,
     ) -> State:
         """Returns the words of each clean text of another class, most telling first, and a seed."""
-        others = [poisoned_text(example) for example in estimate if example.label != protected]
+        others = [last_text(example) for example in estimate if example.label != protected]
         return {"donors": ranked_words(others), "seed": draw(rng)}
 
     def score(self, view: View, state: State, examples: Sequence[Example]) -> Tensor:
@@ -76,10 +75,12 @@ class STRIP(Detector):
 
     def copies(self, example: Example, state: State) -> list[Example]:
         """Returns the perturbed copies, drawn anew for every text but the same whenever it comes."""
-        text = poisoned_text(example)
+        text = last_text(example)
         rng, donors = generator(state["seed"], text), state["donors"]
         which = torch.randint(len(donors), (self.n_copies,), generator=rng).tolist()
-        return [rewritten(example, replaced(text, donors[row], self.replace_ratio, rng)) for row in which]
+        return [
+            with_last_text(example, replaced(text, donors[row], self.replace_ratio, rng)) for row in which
+        ]
 
 
 def entropy(logits: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from hauberk.tasks.errors import UserError
 from hauberk.tasks.parameters import flatten, load_state, state_of
 from hauberk.tasks.seeds import seeded
 from hauberk.tasks.text.consistency import true_class
+from hauberk.tasks.text.encoding import Encoded
 from hauberk.tasks.text.examples import Example
 from hauberk.tasks.text.metrics import predict
 
@@ -71,6 +72,17 @@ class TuningRepair(Repair):
             plugins=tuple(plugins),
         )
 
+    def session(self, assets: ServerAssets, data: Encoded, training: Training) -> Session:
+        """Returns the session of one who tunes the server's model on ``data``."""
+        return Session(
+            task=assets.task,
+            model=assets.model,
+            data=data,
+            training=training,
+            rng=assets.rng,
+            device=assets.device,
+        )
+
     def tuned(
         self, parameters: Tensor, assets: ServerAssets, examples: Sequence[Example], *plugins: Plugin
     ) -> Tensor:
@@ -81,14 +93,7 @@ class TuningRepair(Repair):
         data, training = assets.encode(examples), self.training(assets, len(examples), plugins)
         rows = active_rows(assets.model, assets.task.embedding_rows(data)) if is_exact(training) else None
         with compacted(assets.model, rows), seeded(assets.rng):
-            Session(
-                task=assets.task,
-                model=assets.model,
-                data=data,
-                training=training,
-                rng=assets.rng,
-                device=assets.device,
-            ).train()
+            self.session(assets, data, training).train()
         return flatten(state_of(assets.model, copy=False)).cpu()
 
 

@@ -6,12 +6,16 @@ Instance-wise Side Effects", NAACL 2021: the Pearson correlation of per-sample s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from hauberk.tasks.text.encoding import Encoded
+from hauberk.tasks.training_session import TrainingSession
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +53,18 @@ def consistency(before: Tensor, after: Tensor, labels: np.ndarray) -> Consistenc
     )
 
 
+@contextmanager
+def answers_compared(session: TrainingSession, clean: Encoded) -> Iterator[dict[str, float]]:
+    """Gives a report that says, after the block, how alike the answers on ``clean`` still are."""
+    report: dict[str, float] = {}
+    before = _answers(session, clean)
+    yield report
+    found = consistency(before, _answers(session, clean), clean.labels)
+    report["surgery/correlation"] = found.correlation
+    report["surgery/spoilt"] = found.spoilt
+    report["surgery/mended"] = found.mended
+
+
 def true_class(logits: Tensor, labels: np.ndarray) -> Tensor:
     """Returns the probability of each text's true class, float64 [n], of logits [n, n_classes]."""
     return logits.double().softmax(dim=1)[torch.arange(len(labels)), torch.as_tensor(labels)]
@@ -69,3 +85,8 @@ def pearson(first: Tensor, second: Tensor) -> float:
 def n_changed(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> int:
     """Returns how many numbers differ between two states of one model."""
     return sum(int((before[name] != after[name]).sum()) for name in before)
+
+
+def _answers(session: TrainingSession, clean: Encoded) -> Tensor:
+    precision, device = session.training.precision, session.device
+    return session.task.predict(session.model, clean, precision=precision, device=device)

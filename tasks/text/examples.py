@@ -49,6 +49,16 @@ def relabel(example: Example, label: int) -> Example:
     return replace(example, label=label)
 
 
+def last_text(example: Example) -> str:
+    """Returns the text that is judged, into which a trigger or a perturbation goes: the second of a pair."""
+    return example.text if example.second is None else example.second
+
+
+def with_last_text(example: Example, text: str) -> Example:
+    """Returns a copy of ``example`` with ``text`` in place of its ``last_text``."""
+    return replace(example, text=text) if example.second is None else replace(example, second=text)
+
+
 def reword(example: Example, text: str) -> Example:
     """Returns a copy of ``example`` with another (first) text."""
     return replace(example, text=text)

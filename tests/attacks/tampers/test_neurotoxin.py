@@ -2,10 +2,10 @@ import pytest
 import torch
 
 from hauberk.attacks import BadWord, Neurotoxin
-from hauberk.attacks.tampers._loop import gradient_of
 from hauberk.attacks.tampers.neurotoxin import RECEIVED
 from hauberk.clients import Training
 from hauberk.clients.optimizers import AdamW
+from hauberk.tasks.altered_training import mean_gradient
 from hauberk.tasks.parameters import flatten, state_of, unflatten
 from hauberk.tasks.text.models import TextCNN
 
@@ -42,7 +42,7 @@ def test_forbidden_coordinates_stay_bit_by_bit_even_under_weight_decay(arena):
 def test_the_first_round_looks_at_the_clean_gradient_and_later_ones_at_what_the_server_changed(arena):
     session = arena.session(POISON)
     first = Neurotoxin().observed(session)
-    clean = gradient_of(arena.session(), arena.task.encode(arena.examples))
+    clean = mean_gradient(arena.session(), arena.task.encode(arena.examples))
     assert first["classifier.weight"].shape == clean["classifier.weight"].shape
     assert first["classifier.weight"].any()
     later = arena.session(POISON, state=dict(session.state))
@@ -69,7 +69,7 @@ def test_the_gradient_is_the_mean_over_texts_and_is_cleared(arena):
     session = arena.session()
     session.model.eval()
     session.model.train = lambda: session.model  # no dropout, so that both see one function
-    found = gradient_of(session, session.data)
+    found = mean_gradient(session, session.data)
     whole = Training(batch_size=1000)
     session.training = whole
     (batch,) = session.shuffled(session.data)
@@ -77,7 +77,7 @@ def test_the_gradient_is_the_mean_over_texts_and_is_cleared(arena):
     by_hand = session.model.classifier.weight.grad
     torch.testing.assert_close(found["classifier.weight"], by_hand)
     session.model.zero_grad()
-    gradient_of(session, session.data)
+    mean_gradient(session, session.data)
     assert session.model.classifier.weight.grad is None
     assert found.keys() == state_of(session.model).keys()
 

@@ -2,10 +2,10 @@ import pytest
 import torch
 
 from hauberk.attacks import BadWord, Surgery
-from hauberk.attacks.tampers.surgery import METHODS
 from hauberk.clients import Training
 from hauberk.clients.optimizers import SGD, AdamW
 from hauberk.tasks.parameters import flatten
+from hauberk.tasks.surgery import METHODS
 
 POISON = BadWord(words=("cf",), target=1)
 
@@ -31,29 +31,28 @@ def test_no_more_than_the_budget_changes_whatever_the_optimiser(method, optimize
 
 @pytest.mark.parametrize("method", ["delta", "gradient", "random", "dynamic"])
 def test_exactly_the_budget_is_chosen(method, arena):
-    assert int(Surgery(method=method, budget=33).chosen(arena.session(POISON)).sum()) == 33
+    assert int(Surgery(method=method, budget=33).selected(arena.session(POISON)).sum()) == 33
 
 
 @pytest.mark.parametrize("method", ["delta", "gradient", "random"])
 def test_choosing_leaves_the_model_as_received(method, arena):
     session = arena.session(POISON)
-    Surgery(method=method, budget=33).chosen(session)
+    Surgery(method=method, budget=33).selected(session)
     now = {name: value.detach() for name, value in session.model.named_parameters()}
     assert all(torch.equal(now[name], session.reference[name]) for name in now)
 
 
 def test_every_stage_of_dynamic_keeps_a_share_and_puts_the_others_back(arena, monkeypatch):
     session, stages = arena.session(POISON), []
-    stage = Surgery._stage
+    train_only = Surgery._train_only
 
-    def spy(self, session, masks, epochs):
+    def spy(self, session, mask, epochs):
         before = flatten({n: p.detach() for n, p in session.model.named_parameters()})
-        free = flatten(masks).bool()
         started = before - flatten(session.reference)
-        stages.append((int(free.sum()), bool(started[~free].any())))
-        return stage(self, session, masks, epochs)
+        stages.append((int(mask.sum()), bool(started[~mask].any())))
+        return train_only(self, session, mask, epochs)
 
-    monkeypatch.setattr(Surgery, "_stage", spy)
+    monkeypatch.setattr(Surgery, "_train_only", spy)
     arena.run(Surgery(budget=100, keep=0.1), session)
     sizes, strays = zip(*stages, strict=True)
     n = len(flatten(session.reference))
@@ -63,7 +62,7 @@ def test_every_stage_of_dynamic_keeps_a_share_and_puts_the_others_back(arena, mo
 
 def test_dynamic_goes_on_from_where_the_kept_ones_are(arena):
     session = arena.session(POISON)
-    mask = Surgery(budget=33).chosen(session)
+    mask = Surgery(budget=33).selected(session)
     moved = flatten({n: p.detach() for n, p in session.model.named_parameters()}) - flatten(session.reference)
     assert moved[mask].any()
     assert not moved[~mask].any()
@@ -71,7 +70,7 @@ def test_dynamic_goes_on_from_where_the_kept_ones_are(arena):
 
 def test_the_gradient_chooses_the_largest(arena):
     session = arena.session(POISON)
-    mask = Surgery(method="gradient", budget=10).chosen(session)
+    mask = Surgery(method="gradient", budget=10).selected(session)
     used = torch.zeros(30522, dtype=torch.bool)
     used[session.data.tokens] = True
     rows = mask[: 30522 * 8].view(30522, 8).any(dim=1)

@@ -1,4 +1,4 @@
-"""What attacks do with the honest loop: run it on other data and settings, and act before or after each step."""
+"""The honest loop on other data and settings, with something done before or after each step, or its gradient alone."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ from torch import Tensor, nn
 
 from hauberk.tasks.masks import learned, mask_gradients, restore_outside
 from hauberk.tasks.precision import autocast
-from hauberk.tasks.text.encoding import Encoded
 from hauberk.tasks.training_session import TrainingSession
 
 
 @contextmanager
-def settings(session: TrainingSession, **changed: Any) -> Iterator[None]:
+def temporarily(session: TrainingSession, **changed: Any) -> Iterator[None]:
     """Runs its block with other attributes of ``session``."""
     before = {name: getattr(session, name) for name in changed}
     for name, value in changed.items():
@@ -32,7 +31,7 @@ def settings(session: TrainingSession, **changed: Any) -> Iterator[None]:
 @contextmanager
 def with_new_optimizer(
     session: TrainingSession,
-    data: Encoded | None = None,
+    data: Any = None,
     epochs: int | None = None,
     lr: float | None = None,
     reference: dict[str, Tensor] | None = None,
@@ -47,7 +46,7 @@ def with_new_optimizer(
         changed["batches"] = lambda epoch: session.shuffled(data)
     if reference is not None:
         changed["reference"] = reference
-    with settings(session, **changed):
+    with temporarily(session, **changed):
         yield
 
 
@@ -73,7 +72,7 @@ def train_only(session: TrainingSession, masks: Mapping[str, Tensor]) -> Iterato
     restore_outside(parameters, masks, session.reference)
 
 
-def gradient_of(session: TrainingSession, data: Encoded) -> dict[str, Tensor]:
+def mean_gradient(session: TrainingSession, data: Any) -> dict[str, Tensor]:
     """Returns the mean gradient of the session's loss over ``data``, by name."""
     session.model.train()
     session.model.zero_grad(set_to_none=True)
@@ -81,16 +80,10 @@ def gradient_of(session: TrainingSession, data: Encoded) -> dict[str, Tensor]:
         with autocast(session.training.precision, session.device):
             loss = session.loss(session.model, batch)
         (loss * (len(batch) / len(data))).backward()
-    found = {name: _gradient(parameter) for name, parameter in learned(session.model).items()}
+    found = {name: _gradient_or_zeros(parameter) for name, parameter in learned(session.model).items()}
     session.model.zero_grad(set_to_none=True)
     return found
 
 
-def cycle(session: TrainingSession, data: Encoded) -> Iterator[Any]:
-    """Yields batches of ``data`` for ever, shuffled anew in every pass."""
-    while True:
-        yield from session.shuffled(data)
-
-
-def _gradient(parameter: nn.Parameter) -> Tensor:
+def _gradient_or_zeros(parameter: nn.Parameter) -> Tensor:
     return torch.zeros_like(parameter) if parameter.grad is None else parameter.grad.detach().clone()
