@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hauberk.server.detection.model_view import View
 from hauberk.server.detectors.base import Detector, State
+from hauberk.server.model_view import View
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.seeds import generator
 from hauberk.tasks.text.examples import Example

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 
 from hauberk.server.detection.fitting import Fitted, check_detector, fit_detector, predicted_as
-from hauberk.server.detection.model_view import View
 from hauberk.server.detectors.base import Detector
+from hauberk.server.model_view import View
 from hauberk.tasks.text.examples import Example
 
 RATES = {"0.5%": 0.005, "1%": 0.01, "3%": 0.03, "5%": 0.05, "10%": 0.1}  # of clean texts that may be rejected

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from hauberk.server.detection.model_view import View
+from hauberk.server.model_view import View
 from hauberk.tasks.precision import autocast
 from hauberk.tasks.text.batches import Batch, training_batches
 from hauberk.tasks.text.encoding import Encoded

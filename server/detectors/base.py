@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from hauberk.server.detection.model_view import View
+from hauberk.server.model_view import View
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.text.examples import Example
 

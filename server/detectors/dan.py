@@ -15,9 +15,9 @@ from typing import ClassVar, Literal, get_args
 import torch
 from torch import Tensor
 
-from hauberk.server.detection.model_view import Pooling, View
 from hauberk.server.detectors._mahalanobis import fit_gaussians
 from hauberk.server.detectors.base import Detector, State
+from hauberk.server.model_view import Pooling, View
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.text.examples import Example, labels_of
 

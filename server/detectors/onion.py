@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hauberk.server.detection.model_view import View
 from hauberk.server.detectors._perplexity import LanguageModel, WordTrigram, load_network
 from hauberk.server.detectors.base import Detector, State
+from hauberk.server.model_view import View
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.text import trigram
 from hauberk.tasks.text.examples import Example, last_text

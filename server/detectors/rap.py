@@ -15,9 +15,9 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from hauberk.server.detection.model_view import View
 from hauberk.server.detectors._perturbing_row import RowTraining, probability, row_kept
 from hauberk.server.detectors.base import Detector, State
+from hauberk.server.model_view import View
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.seeds import draw, generator
 from hauberk.tasks.text.examples import Example, last_text, with_last_text

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from hauberk.strategies.aggregators._client_scores import check_neighbours
 from hauberk.strategies.aggregators._krum_conventions import KrumConvention, layout_for, named
 from hauberk.strategies.base import AggregationContext, Rule, check_integer
 from hauberk.strategies.kernels.chunks import Updates
 from hauberk.strategies.kernels.geometry import Geometry
-from hauberk.strategies.kernels.krum_scores import check_neighbours, krum_scores
+from hauberk.strategies.kernels.krum_scores import krum_scores
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from hauberk.strategies.aggregators._client_scores import score_report
 from hauberk.strategies.base import (
     Aggregation,
     AggregationContext,
@@ -22,7 +23,7 @@ from hauberk.strategies.base import (
 )
 from hauberk.strategies.kernels.chunks import Mixture, Updates
 from hauberk.strategies.kernels.geometry import measured_distances
-from hauberk.strategies.kernels.krum_scores import krum_scores, score_report
+from hauberk.strategies.kernels.krum_scores import krum_scores
 from hauberk.strategies.kernels.mean_around_median import mean_of_closest
 
 CONVENTIONS = ("paper", "garfield")

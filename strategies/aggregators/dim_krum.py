@@ -13,10 +13,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from hauberk.strategies.aggregators._client_scores import check_neighbours, equal_weights, score_report
 from hauberk.strategies.base import Aggregation, AggregationContext, Rule, State, check_integer, check_range
 from hauberk.strategies.kernels.chunks import Updates, column_chunks, weighted_sum
 from hauberk.strategies.kernels.geometry import Geometry
-from hauberk.strategies.kernels.krum_scores import check_neighbours, equal_weights, krum_scores, score_report
+from hauberk.strategies.kernels.krum_scores import krum_scores
 from hauberk.strategies.kernels.norms import median_of
 from hauberk.strategies.kernels.selections import SELECTIONS, dimension_distances
 from hauberk.strategies.layout import Layout

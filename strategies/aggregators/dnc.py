@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from hauberk.strategies.aggregators._client_scores import score_report
 from hauberk.strategies.base import (
     Aggregation,
     AggregationContext,
@@ -24,7 +25,6 @@ from hauberk.strategies.base import (
     check_range,
 )
 from hauberk.strategies.kernels.chunks import Updates, weighted_sum
-from hauberk.strategies.kernels.krum_scores import score_report
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,10 +13,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from hauberk.strategies.aggregators._client_scores import score_report
 from hauberk.strategies.base import Aggregation, AggregationContext, Rule, State
 from hauberk.strategies.kernels.angles import products
 from hauberk.strategies.kernels.chunks import Updates
-from hauberk.strategies.kernels.krum_scores import score_report
 from hauberk.strategies.kernels.norms import row_norms, scaled_sum
 from hauberk.strategies.requirements import required_vector
 

@@ -12,10 +12,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from hauberk.strategies.aggregators._client_scores import score_report
 from hauberk.strategies.base import Aggregation, AggregationContext, Rule, State, check_range
 from hauberk.strategies.kernels.angles import cosine_distances
 from hauberk.strategies.kernels.chunks import SLICE, Updates, finite, working
-from hauberk.strategies.kernels.krum_scores import score_report
 from hauberk.strategies.kernels.norms import scaled_sum
 from hauberk.strategies.requirements import check_layout_size, output_layer
 

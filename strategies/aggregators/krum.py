@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hauberk.strategies.aggregators._client_scores import equal_weights, score_report
 from hauberk.strategies.aggregators._krum_rule import KrumRule
 from hauberk.strategies.base import Aggregation, AggregationContext, State
 from hauberk.strategies.kernels.chunks import Updates, weighted_sum
-from hauberk.strategies.kernels.krum_scores import equal_weights, score_report
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hauberk.strategies.aggregators._client_scores import check_neighbours, equal_weights, score_report
 from hauberk.strategies.aggregators._krum_conventions import named
 from hauberk.strategies.aggregators._krum_rule import KrumRule
 from hauberk.strategies.base import Aggregation, AggregationContext, State, TooFewClientsError, check_integer
 from hauberk.strategies.kernels.chunks import Updates, weighted_sum
-from hauberk.strategies.kernels.krum_scores import check_neighbours, equal_weights, score_report
 from hauberk.strategies.kernels.norms import scaled_sum
 
 
