@@ -211,7 +211,11 @@ def _merged(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     result = dict(below)
     for key, value in above.items():
         old = result.get(key)
-        both = isinstance(old, Mapping) and isinstance(value, Mapping)
-        same = both and value.get("name", old.get("name")) == old.get("name")
-        result[key] = _merged(dict(old), value) if same else value
+        if isinstance(old, Mapping) and isinstance(value, Mapping) and _same_component(old, value):
+            value = _merged(dict(old), value)
+        result[key] = value
     return result
+
+
+def _same_component(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    return new.get("name", old.get("name")) == old.get("name")

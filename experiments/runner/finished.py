@@ -57,7 +57,7 @@ class Finished:
     @cached_property
     def view(self) -> View:
         """The final model as a detector sees it: a copy of its own, whatever is computed with the other meanwhile."""
-        model = deepcopy(self.prepared.server.model)
+        model: Any = deepcopy(self.prepared.server.model)
         load_state(model, self.parameters)
         return replace(self.prepared.view(), model=model)
 

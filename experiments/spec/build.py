@@ -66,7 +66,8 @@ def build_parts(sections: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]
 
 
 def _task(section: TaskSection) -> Any:
-    return TASKS[section.name](
+    task: Any = TASKS[section.name]
+    return task(
         dataset=build(section.dataset, DATASETS),
         model=build(section.model, MODELS),
         max_length=section.max_length,
@@ -92,9 +93,15 @@ def _training(section: TrainingSection) -> Training:
 def _attack(section: AttackSection | None) -> Attack | None:
     if section is None:
         return None
-    kinds = {"poison": POISONS, "tamper": TAMPERS, "forge": FORGES, "schedule": SCHEDULES}
+    kinds: dict[str, Mapping[str, type]] = {
+        "poison": POISONS,
+        "tamper": TAMPERS,
+        "forge": FORGES,
+        "schedule": SCHEDULES,
+    }
     components = {kind: getattr(section, kind) for kind in kinds}
-    parts = {kind: build(each, kinds[kind]) for kind, each in components.items() if each is not None}
+    given = {kind: each for kind, each in components.items() if each is not None}
+    parts = {kind: build(each, kinds[kind]) for kind, each in given.items()}
     return Attack(**parts, keep_plugins=section.keep_plugins)
 
 

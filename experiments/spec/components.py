@@ -73,7 +73,8 @@ def adapter(cls: type) -> TypeAdapter[Any]:
 
     A dataclass takes the settings of what it stands in, so it stands in an optional.
     """
-    return TypeAdapter(Optional[cls], config=STRICT)  # noqa: UP045  (cls | None is no type to mypy)
+    optional: Any = Optional[cls]  # noqa: UP045  (cls | None is no type to mypy)
+    return TypeAdapter(optional, config=STRICT)
 
 
 def construct(cls: type, raw: Mapping[str, Any]) -> Any:

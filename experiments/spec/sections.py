@@ -119,7 +119,7 @@ class AggregatorSection(BaseModel):
     def __get_pydantic_json_schema__(cls, *_: Any) -> dict[str, Any]:
         """Describes each rule with its own parameters."""
         given = ("n_malicious",)
-        beside = {
+        beside: dict[str, dict[str, Any]] = {
             "n_malicious": {"type": "integer", "minimum": 0, "default": 1},
             "before": {"type": "array", "items": one_of(PRE_AGGREGATORS, given=given), "default": []},
         }
