@@ -48,6 +48,12 @@ class Aggregation:
     geometry: Geometry | None = None
 
 
+def skipped_round(updates: Updates, state: State | None, report: dict[str, float]) -> Aggregation:
+    """Returns the result where no client is believed: an update of zeros, so that the model stays as it is."""
+    zeros = torch.zeros(updates.shape[1], dtype=updates.dtype, device=updates.device)
+    return Aggregation(zeros, None, state, report)
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AggregationContext:
     """What a rule may know beside the rows; every field may be left out.

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from hauberk.tasks.errors import UserError
-
-CHUNK = 1 << 22  # numbers looked at together
-BINS = 1 << 16  # of a histogram of 16 bits
 
 
 def learned(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -57,9 +54,8 @@ def restore_outside(
 def kth_largest(tensors: Sequence[Tensor], k: int) -> float:
     """Returns the ``k``-th largest absolute value, from 1, of all ``tensors`` together, exactly as float32.
 
-    Magnitudes are ordered as the integers that their bits spell. A histogram of the upper halves of the bits
-    finds the bin and one of the lower halves the number in it: two passes in the memory of one chunk, where a
-    sort would need several copies of the model.
+    `hauberk.strategies.kernels.order_statistics` does the same without the copy that this makes, for rows of which
+    there are many; a client has one model, and neither package knows the other.
 
     Raises:
         ValueError: if there are fewer than ``k`` numbers, or ``k`` is below 1.
@@ -67,22 +63,6 @@ def kth_largest(tensors: Sequence[Tensor], k: int) -> float:
     n = sum(values.numel() for values in tensors)
     if not 1 <= k <= n:
         raise ValueError(f"k must lie between 1 and the {n} numbers there are, got {k}.")
-    upper, left = _bin_from_above((bits >> 16 for bits in _magnitudes(tensors)), k)
-    inside = (bits[bits >> 16 == upper] & 0xFFFF for bits in _magnitudes(tensors))
-    lower, _ = _bin_from_above(inside, left)
-    return torch.tensor(upper << 16 | lower, dtype=torch.int32).view(torch.float32).item()
-
-
-def _magnitudes(tensors: Sequence[Tensor]) -> Iterator[Tensor]:
-    for values in tensors:
-        for chunk in values.detach().float().flatten().split(CHUNK):
-            yield chunk.view(torch.int32) & 0x7FFFFFFF  # without the sign
-
-
-def _bin_from_above(halves: Iterable[Tensor], k: int) -> tuple[int, int]:
-    """Returns which of 2^16 numbers is the ``k``-th largest of ``halves``, and its place among its equals."""
-    counts = sum(torch.bincount(half, minlength=BINS).cpu() for half in halves)
-    assert isinstance(counts, Tensor)
-    so_far = counts.flip(0).cumsum(0)
-    place = int((so_far < k).sum())
-    return BINS - 1 - place, k - (int(so_far[place - 1]) if place else 0)
+    sizes = torch.cat([values.detach().float().flatten().cpu() for values in tensors]).abs_().numpy()
+    sizes.partition(n - k)
+    return float(sizes[n - k])

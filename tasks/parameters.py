@@ -55,6 +55,9 @@ def flatten(state: Mapping[str, Tensor | np.ndarray]) -> Tensor:
 def unflatten(vector: Tensor, like: Mapping[str, Tensor | np.ndarray]) -> dict[str, Tensor]:
     """Returns the tensors of which ``vector`` [d] is made: views of it, named and shaped as ``like``.
 
+    A model says its own shapes. `hauberk.strategies.layout.Layout` cuts rows by the shapes that a server announced,
+    and has a line of its own for it: neither package knows the other.
+
     Raises:
         ValueError: if ``vector`` has not as many numbers as ``like``.
     """

@@ -14,7 +14,15 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from hauberk.strategies.base import Aggregation, AggregationContext, Rule, State, check_integer, check_range
+from hauberk.strategies.base import (
+    Aggregation,
+    AggregationContext,
+    Rule,
+    State,
+    check_integer,
+    check_range,
+    skipped_round,
+)
 from hauberk.strategies.kernels.angles import cosine_distances
 from hauberk.strategies.kernels.chunks import Updates, narrow, working
 from hauberk.strategies.kernels.clusters import hdbscan
@@ -72,8 +80,7 @@ class DeepSight(Rule):
         believed = accepted(labels, flagged, self.flagged_share)
         report = {"deepsight/flagged": float(flagged.sum()), "deepsight/believed": float(believed.sum())}
         if not believed.any():
-            nothing = torch.zeros(updates.shape[1], dtype=updates.dtype, device=updates.device)
-            return Aggregation(nothing, None, state, report)
+            return skipped_round(updates, state, report)
         norms = row_norms(updates)
         weight = believed / believed.sum(dtype=torch.float64)
         scale = weight * clip_factors(norms, median_of(norms))

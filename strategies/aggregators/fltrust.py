@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from hauberk.strategies.aggregators._client_scores import score_report
-from hauberk.strategies.base import Aggregation, AggregationContext, Rule, State
+from hauberk.strategies.base import Aggregation, AggregationContext, Rule, State, skipped_round
 from hauberk.strategies.kernels.angles import products
 from hauberk.strategies.kernels.chunks import Updates
 from hauberk.strategies.kernels.norms import row_norms, scaled_sum
@@ -49,8 +49,7 @@ class FLTrust(Rule):
         report = score_report("fltrust", trust, context)
         total = float(trust.sum())
         if total == 0:
-            nothing = torch.zeros(updates.shape[1], dtype=updates.dtype, device=updates.device)
-            return Aggregation(nothing, None, state, report)
+            return skipped_round(updates, state, report)
         weight = trust / total
         scale = torch.where(norms > 0, weight * length / norms, 0.0)
         return Aggregation(scaled_sum(updates, scale), weight, state, report)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hauberk.strategies.base import Aggregation, AggregationContext, Rule, State, check_range
+from hauberk.strategies.base import Aggregation, AggregationContext, Rule, State, check_range, skipped_round
 from hauberk.strategies.kernels.chunks import Updates, column_chunks
 from hauberk.strategies.kernels.clusters import biggest
 from hauberk.strategies.kernels.norms import clip_factors, median_of, row_norms, scaled_sum
@@ -56,8 +56,7 @@ class SignGuard(Rule):
             "sign_guard/believed": float(believed.sum()),
         }
         if not believed.any():
-            nothing = torch.zeros(updates.shape[1], dtype=updates.dtype, device=updates.device)
-            return Aggregation(nothing, None, state, report)
+            return skipped_round(updates, state, report)
         weight = believed / believed.sum(dtype=torch.float64)
         return Aggregation(scaled_sum(updates, weight * clip_factors(norms, bound)), weight, state, report)
 

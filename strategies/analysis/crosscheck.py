@@ -6,7 +6,6 @@ FLAMEs in what they cluster. A finding that depends on it should say so.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
@@ -60,58 +59,50 @@ def crosscheck(
     """
     context, own = context or AggregationContext(), own or {}
     return [
-        _believed(updates, name, made, convention, context)
+        _belief(updates, name, build, convention, context)
         for name, kind in rules.items()
         for convention in conventions(kind)
-        for made in [partial(_made, kind, {**settings, **own.get(name, {})}, tuple(before))]
+        for build in [partial(_build, kind, {**settings, **own.get(name, {})}, tuple(before))]
     ]
 
 
 def conventions(kind: type[Any]) -> tuple[str, ...]:
     """Returns the names that the field ``convention`` of a rule may have, its default first; none without it.
 
-    They are those of its type, if that is a Literal; else the rule itself is asked, with a name that it
-    cannot know: its refusal lists those that it does, in quotes.
+    The names are those of its type, a Literal; of any other type only the default is known.
     """
     default: Any = {field.name: field.default for field in fields(kind)}.get("convention")
     if default is None:
         return ()
     hint = get_type_hints(kind)["convention"]
-    names = get_args(hint) if get_origin(hint) is Literal else _asked(kind)
+    names = get_args(hint) if get_origin(hint) is Literal else ()
     return (default, *(name for name in names if name != default))
 
 
-def _asked(kind: type[Any]) -> tuple[str, ...]:
-    try:
-        kind(**_known(kind, {"n_malicious": 1}), convention="?")
-    except ValueError as refusal:
-        return tuple(name for name in re.findall(r"'([^']+)'", str(refusal)) if name != "?")
-    return ()
-
-
-def _known(kind: type[Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+def _accepted(kind: type[Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns those of ``settings`` that are parameters of ``kind``."""
     names = {field.name for field in fields(kind)}
     return {name: value for name, value in settings.items() if name in names}
 
 
-def _made(
+def _build(
     kind: type[Any], settings: Mapping[str, Any], before: tuple[PreAggregator, ...], convention: str
 ) -> Callable[..., Aggregation]:
-    rule = kind(**_known(kind, {**settings, "convention": convention}))
+    rule = kind(**_accepted(kind, {**settings, "convention": convention}))
     return chain(*before, rule) if before else rule
 
 
-def _believed(
+def _belief(
     updates: Updates,
     name: str,
-    made: Callable[[str], Callable[..., Aggregation]],
+    build: Callable[[str], Callable[..., Aggregation]],
     convention: str,
     context: AggregationContext,
 ) -> Believed:
     rng = torch.Generator(context.rng.device)
     rng.set_state(context.rng.get_state())
     try:
-        weight = made(convention)(updates, context=replace(context, rng=rng)).weight
+        weight = build(convention)(updates, context=replace(context, rng=rng)).weight
     except ValueError as error:
         return Believed(rule=name, convention=convention, weight=None, error=str(error))
     if weight is None:
