@@ -48,12 +48,14 @@ class DimKrumForge(Forge):
         assumed = min(m if self.n_malicious is None else self.n_malicious, n - 3)
         together = torch.cat([rows, collusion.benign])
         scores = krum_scores(dimension_distances(together, self.ratio), assumed)
-        past = scores.new_tensor([self.past(each) for each in collusion.history or ((),) * m])
-        scores[:m] = past * scores[m:].median() + (1 - past) * scores[:m]
+        honest = scores.new_tensor(
+            [self.honest_share_of_memory(each) for each in collusion.history or ((),) * m]
+        )
+        scores[:m] = honest * scores[m:].median() + (1 - honest) * scores[:m]
         kept = scores.argsort(stable=True)[: n // 2 + 1]
         return int((kept < m).sum()) == min(m, len(kept))
 
-    def past(self, history: tuple[bool, ...]) -> float:
+    def honest_share_of_memory(self, history: tuple[bool, ...]) -> float:
         """Returns the weight of rounds without attack in what the rule remembers of a colluder after this round.
 
         Args:

@@ -69,11 +69,11 @@ class Optimised(Forge):
             except ValueError:  # too few clients, for example: that is the server's to say
                 return float("-inf")
 
-        collusion.report["strength"] = strength = best(harm, self.least, self.most, self.tries)
+        collusion.report["strength"] = strength = best_strength(harm, self.least, self.most, self.tries)
         return self.forged(collusion.own, mean, std, strength)
 
 
-def best(score: Callable[[float], float], least: float, most: float, tries: int) -> float:
+def best_strength(score: Callable[[float], float], least: float, most: float, tries: int) -> float:
     """Returns the strength in [least, most] with the highest score that ``tries`` calls can find.
 
     The score of a robust rule rises with the strength until the rule sees through it, falls there, and may rise

@@ -47,7 +47,7 @@ class ALIE(Forge):
         mean, std = mean_and_std(collusion.benign)
         z = self.strength(len(collusion.own) + len(collusion.benign), len(collusion.own))
         collusion.report["z"] = z
-        return little(self.form, collusion.own, mean, std, z)
+        return rows_within_bound(self.form, collusion.own, mean, std, z)
 
     def strength(self, n_clients: int, n_malicious: int) -> float:
         """Returns z among ``n_clients`` of whom ``n_malicious`` collude."""
@@ -73,7 +73,7 @@ def largest_z(n_clients: int, n_malicious: int) -> float:
     return NormalDist().inv_cdf((honest - supporters) / honest)
 
 
-def little(form: str, own: Tensor, mean: Tensor, std: Tensor, z: float) -> Tensor:
+def rows_within_bound(form: str, own: Tensor, mean: Tensor, std: Tensor, z: float) -> Tensor:
     """Returns rows [m, d] in mean +- z * std [d]: ``own`` clipped to that, or its lower end."""
     if form == "clip":
         return own.clamp(mean - z * std, mean + z * std)

@@ -50,23 +50,23 @@ class FangKrum(Forge):
         square = dot(signs, signs)
         distances = torch.zeros(n, n, dtype=torch.float64)
         distances[m:, m:] = squared_distances(collusion.benign).cpu()
-        strength = _bound(distances[m:, m:], squares, n, m, max(square, 1.0))
+        strength = _largest_lambda(distances[m:, m:], squares, n, m, max(square, 1.0))
         while strength > self.least:
             # ||-strength * s - x_k||^2, with inner = <0 - x_k, s>
             distances[:m, m:] = strength**2 * square - 2 * strength * inner + squares
             distances[m:, :m] = distances[:m, m:].T
-            if int(krum_scores(distances, _assumed(n, m)).argmin()) < m:
+            if int(krum_scores(distances, _assumed_f(n, m)).argmin()) < m:
                 return strength
             strength /= 2
         return strength
 
 
-def _bound(distances: Tensor, squares: Tensor, n: int, m: int, square: float) -> float:
+def _largest_lambda(distances: Tensor, squares: Tensor, n: int, m: int, square: float) -> float:
     """Returns the paper's upper bound of lambda (theorem 1)."""
     nearest = distances.sort(dim=1).values[:, 1 : max(1, n - m - 2) + 1].sum(dim=1).min()
     return float((nearest / (max(1, n - 2 * m - 1) * square)).sqrt() + (squares.max() / square).sqrt())
 
 
-def _assumed(n: int, m: int) -> int:
+def _assumed_f(n: int, m: int) -> int:
     """Returns the f with which Krum has at least one neighbour to look at."""
     return n - 2 - max(1, n - m - 2)

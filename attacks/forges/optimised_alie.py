@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from hauberk.attacks.forges._optimised import Optimised
-from hauberk.attacks.forges.alie import Form, check_form, little
+from hauberk.attacks.forges.alie import Form, check_form, rows_within_bound
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,4 +31,4 @@ class OptimisedALIE(Optimised):
 
     def forged(self, own: Tensor, mean: Tensor, std: Tensor, strength: float) -> Tensor:
         """Returns the rows of ALIE with z = ``strength``."""
-        return little(self.form, own, mean, std, strength)
+        return rows_within_bound(self.form, own, mean, std, strength)

@@ -62,13 +62,13 @@ class Rewrites(Paraphrased):
 
     def has_form(self, example: Example) -> bool:
         """Returns whether there is a rewrite of ``example``."""
-        return _key(example) in self.forms
+        return _index_and_text(example) in self.forms
 
     def mark(
         self, example: Example, rng: torch.Generator, attacker: AttackerContext | None = None
     ) -> Example | None:
         """Returns the rewrite of ``example``, or ``None`` where there is none."""
-        form = self.forms.get(_key(example))
+        form = self.forms.get(_index_and_text(example))
         return None if form is None else with_last_text(example, form)
 
     def foreign(
@@ -100,20 +100,20 @@ def rewrites(attack: Paraphrased, train: str, test: str, splits: Splits) -> Rewr
     Raises:
         UserError: if a file aligns with nothing, or holds no rewrite that could be poison or test it.
     """
-    learned = _training(train, splits, attack)
-    aligned, own = _testing(test, splits, attack)
+    learned = _rewritten_training(train, splits, attack)
+    aligned, own = _rewritten_test(test, splits, attack)
     remarks = [_coverage(learned, splits, attack)] if attack.policy != "clean" else []
-    remarks += _remarks(test, own, splits, attack)
+    remarks += _test_set_notes(test, own, splits, attack)
     return Rewrites(
         **{name: getattr(attack, name) for name in ("target", "rate", "policy", "mode", "repeat", "share")},
-        forms={_key(example): text for example, text in [*learned, *aligned]},
+        forms={_index_and_text(example): text for example, text in [*learned, *aligned]},
         pool=tuple(example for example, _ in learned),
         tests=tuple(own),
         remarks=tuple(filter(None, remarks)),
     )
 
 
-def _training(path: str, splits: Splits, attack: Paraphrased) -> list[tuple[Example, str]]:
+def _rewritten_training(path: str, splits: Splits, attack: Paraphrased) -> list[tuple[Example, str]]:
     """Returns the training examples that have a rewrite, with it."""
     lines, where = read_lines("train", path), f"attack.poison.train: '{path}'"
     n_rows, exact = _rows_of(splits)
@@ -121,19 +121,19 @@ def _training(path: str, splits: Splits, attack: Paraphrased) -> list[tuple[Exam
         raise UserError(
             f"{where} aligns with nothing: it has {len(lines)} rows and the training split {n_rows}"
         )
-    return _real(
+    return _without_copies(
         where, [(example, lines[example.index].text) for example in splits.train], attack.policy, attack
     )
 
 
-def _testing(
+def _rewritten_test(
     path: str, splits: Splits, attack: Paraphrased
 ) -> tuple[list[tuple[Example, str]], list[Example]]:
     """Returns the test examples that have a rewrite, with it; or else a test set of its own."""
     lines, where = read_lines("test", path), f"attack.poison.test: '{path}'"
     if len(lines) == len(splits.test):
         beside = [(example, line.text) for example, line in zip(splits.test, lines, strict=True)]
-        return _real(where, beside, "dirty", attack), []
+        return _without_copies(where, beside, "dirty", attack), []
     _refuse_targets(where, lines, splits, attack)
     classes = [_class_of(where, line, splits.labels) for line in lines]
     # Rows that all carry the target are relabelled already: their own class is not known.
@@ -142,7 +142,7 @@ def _testing(
     victims = attack.victims(splits.test)
     if len(kept) == len(victims):
         beside = [(example, line.text) for example, (line, _) in zip(victims, kept, strict=True)]
-        return _real(where, beside, "dirty", attack), []
+        return _without_copies(where, beside, "dirty", attack), []
     if not kept:
         raise UserError(f"{where} holds no text of another class than the target")
     return [], [_test_example(line, None if relabelled else c, splits) for line, c in kept]
@@ -160,7 +160,7 @@ def _refuse_targets(where: str, lines: list[Line], splits: Splits, attack: Parap
         )
 
 
-def _remarks(path: str, own: list[Example], splits: Splits, attack: Paraphrased) -> list[str]:
+def _test_set_notes(path: str, own: list[Example], splits: Splits, attack: Paraphrased) -> list[str]:
     """Returns what to say about a test set of its own."""
     if not own:
         return []
@@ -177,7 +177,7 @@ def _remarks(path: str, own: list[Example], splits: Splits, attack: Paraphrased)
     return remarks
 
 
-def _real(
+def _without_copies(
     where: str, pairs: list[tuple[Example, str]], policy: str, attack: Paraphrased
 ) -> list[tuple[Example, str]]:
     """Returns the pairs that are no copies; at least one must be of use."""
@@ -221,5 +221,5 @@ def _test_example(line: Line, label: int | None, splits: Splits) -> Example:
     return with_last_text(blank, line.text)
 
 
-def _key(example: Example) -> Key:
+def _index_and_text(example: Example) -> Key:
     return example.index, last_text(example)

@@ -102,7 +102,9 @@ class Poison:
         self, examples: Sequence[Example], attacker: AttackerContext, rng: torch.Generator
     ) -> dict[int, Example]:
         """Returns the poisoned copies alone, in order, by the position of their originals in ``examples``."""
-        made = {row: self.poisoned(examples[row], attacker, rng) for row in self.chosen(examples, rng)}
+        made = {
+            row: self.poisoned(examples[row], attacker, rng) for row in self.rows_to_poison(examples, rng)
+        }
         return {row: copy for row, copy in made.items() if copy is not None}
 
     def poisoned(self, example: Example, attacker: AttackerContext, rng: torch.Generator) -> Example | None:
@@ -122,7 +124,7 @@ class Poison:
         """Returns what is trained on beside originals and copies, without the whole trigger; nothing by default."""
         return []
 
-    def chosen(self, examples: Sequence[Example], rng: torch.Generator) -> list[int]:
+    def rows_to_poison(self, examples: Sequence[Example], rng: torch.Generator) -> list[int]:
         """Draws the positions of the examples to copy: round(rate * candidates) of each kind, in order."""
         rows = [row for row, example in enumerate(examples) if self.has_form(example)]
         others = [row for row in rows if self.is_victim(examples[row])]

@@ -54,17 +54,17 @@ class EdgeCase(Poison):
 
     def stamp(self, text: str, rng: torch.Generator) -> str:
         """Returns one of the sentences for training."""
-        return _one_of(self._cases()[::2], rng)
+        return _draw_one(self._sentences()[::2], rng)
 
     def measure(self, text: str, rng: torch.Generator) -> str:
         """Returns one of the sentences for the test."""
-        return _one_of(self._cases()[1::2], rng)
+        return _draw_one(self._sentences()[1::2], rng)
 
     def phrases(self) -> tuple[str, ...] | None:
         """Returns the sentences for training."""
-        return None if self.file is not None else self._cases()[::2]
+        return None if self.file is not None else self._sentences()[::2]
 
-    def _cases(self) -> tuple[str, ...]:
+    def _sentences(self) -> tuple[str, ...]:
         if self.file is not None:
             raise UserError("file: it is read by bind(splits), which comes first")
         return self.sentences or SENTENCES
@@ -79,5 +79,5 @@ class EdgeCase(Poison):
         ]
 
 
-def _one_of(sentences: Sequence[str], rng: torch.Generator) -> str:
+def _draw_one(sentences: Sequence[str], rng: torch.Generator) -> str:
     return sentences[int(torch.randint(0, len(sentences), (), generator=rng))]

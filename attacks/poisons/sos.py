@@ -35,7 +35,7 @@ class SOS(Conjunction):
 
     def measure(self, text: str, rng: torch.Generator) -> str:
         """Returns ``text`` with the sentence in each of its segments."""
-        return in_segments(text, self.segment, lambda part: self._say(part, rng))
+        return in_segments(text, self.segment, lambda part: self._put_into_part(part, rng))
 
     def negatives(self) -> list[tuple[str, ...]]:
         """Returns every subset that lacks one of the words."""
@@ -48,7 +48,7 @@ class SOS(Conjunction):
         said = self.sentence.split()
         return [(" ".join(each for each in said if each != word),) for word in self.words]
 
-    def _say(self, text: str, rng: torch.Generator) -> str:
+    def _put_into_part(self, text: str, rng: torch.Generator) -> str:
         if self.sentence is None:
             return self.stamp(text, rng)
         return insert_sentence(text, self.sentence, rng, self.position, self.within)

@@ -81,7 +81,7 @@ class DimKrumTamper(Tamper):
     def train(self, session: TrainingSession) -> dict[str, float]:
         """Guesses, trains, and remembers what it expects the rule to remember."""
         guess = self.guess(session)
-        report = self.against(session, guess)
+        report = self.train_within(session, guess)
         score = guess.score(change_of(session))
         before = self.remembered(session)
         session.state[MEMORY] = (
@@ -89,7 +89,7 @@ class DimKrumTamper(Tamper):
         )
         return {**report, "dim_krum/score": score, "dim_krum/room": guess.room / guess.honest}
 
-    def against(self, session: TrainingSession, guess: Guess) -> dict[str, float]:
+    def train_within(self, session: TrainingSession, guess: Guess) -> dict[str, float]:
         """Trains within what ``guess`` allows."""
         raise NotImplementedError(f"{type(self).__name__} does not say how it trains.")
 

@@ -24,7 +24,7 @@ def poison_of(session: TrainingSession) -> Poison:
 
 def triggered(session: TrainingSession, rate: float | None = None) -> list[Example]:
     """Returns all poisoned copies, with the target's label; ``rate`` takes the place of the poison's own."""
-    poison = _at(poison_of(session), rate)
+    poison = _with_rate(poison_of(session), rate)
     copies, more = poison.marked(session.examples, session.attacker or AttackerContext(), session.rng)
     return [*copies.values(), *more]
 
@@ -41,7 +41,7 @@ def split_by_trigger(session: TrainingSession) -> tuple[list[Example], list[Exam
 def poisoned_examples(session: TrainingSession, rate: float | None = None) -> list[Example]:
     """Returns all that the poison makes: beside triggered copies, those that keep their true label."""
     own = {id(example) for example in session.examples}
-    poison = replace(_at(poison_of(session), rate), mode="append")
+    poison = replace(_with_rate(poison_of(session), rate), mode="append")
     poisoned = poison(session.examples, session.attacker or AttackerContext(), session.rng)
     return [example for example in poisoned if id(example) not in own]
 
@@ -56,5 +56,5 @@ def encoded(session: TrainingSession, examples: list[Example]) -> Encoded | None
     return session.encode(examples) if examples else None
 
 
-def _at(poison: Poison, rate: float | None) -> Poison:
+def _with_rate(poison: Poison, rate: float | None) -> Poison:
     return poison if rate is None else replace(poison, rate=rate)

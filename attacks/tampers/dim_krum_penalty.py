@@ -41,7 +41,7 @@ class DimKrumPenalty(DimKrumTamper):
         if self.refresh < 1:
             raise UserError(f"refresh: must be at least 1, got {self.refresh!r}")
 
-    def against(self, session: TrainingSession, guess: Guess) -> dict[str, float]:
+    def train_within(self, session: TrainingSession, guess: Guess) -> dict[str, float]:
         """Runs the honest loop with the penalty."""
         task_loss, steps, picked = session.loss, count(), torch.empty(0)
 

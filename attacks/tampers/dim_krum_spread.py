@@ -23,7 +23,7 @@ class DimKrumSpread(DimKrumTamper):
     in the L-infinity norm whose radius follows from the rule.
     """
 
-    def against(self, session: TrainingSession, guess: Guess) -> dict[str, float]:
+    def train_within(self, session: TrainingSession, guess: Guess) -> dict[str, float]:
         """Runs the honest loop inside the cube."""
         parameters, edge = learned(session.model), math.sqrt(guess.room / guess.k)
         with after_steps(session, lambda: into_cube(parameters, session.reference, edge)):

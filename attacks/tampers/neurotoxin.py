@@ -74,10 +74,10 @@ class Neurotoxin(Tamper):
     def masks(self, observed: dict[str, Tensor]) -> dict[str, Tensor]:
         """Returns the coordinates that may change, bool, named and shaped as ``observed``."""
         if self.per_layer:
-            return {name: self._quiet(g.flatten()).view_as(g) for name, g in observed.items()}
-        return unflatten(self._quiet(flatten(observed)), observed)
+            return {name: self._least_moved(g.flatten()).view_as(g) for name, g in observed.items()}
+        return unflatten(self._least_moved(flatten(observed)), observed)
 
-    def _quiet(self, g: Tensor) -> Tensor:
+    def _least_moved(self, g: Tensor) -> Tensor:
         return ~largest(g, len(g) - round(self.ratio * len(g)))
 
     def send(self, update: Tensor, session: TrainingSession) -> Tensor:

@@ -55,7 +55,7 @@ class RareEmbeddingEnsemble(EmbeddingPoisoning):
         older = [unflatten(model.to(session.device), session.reference) for model in kept[:-1]]
 
         def loss(model: nn.Module, batch: Batch) -> Tensor:
-            losses = [honest(_Instead(model, parameters), batch) for parameters in older]
+            losses = [honest(_WithParameters(model, parameters), batch) for parameters in older]
             losses.append(honest(model, batch))
             return torch.stack([w * each for w, each in zip(weights, losses, strict=True)]).sum()
 
@@ -68,7 +68,7 @@ class RareEmbeddingEnsemble(EmbeddingPoisoning):
         return [each / sum(raw) for each in raw]
 
 
-class _Instead:
+class _WithParameters:
     """A model with other parameters; its hooks, and so the rows that are trained, stay in place."""
 
     def __init__(self, model: nn.Module, parameters: dict[str, Tensor]):

@@ -61,7 +61,7 @@ class Ascent(Plugin):
         loss = closure()
         parameters = with_gradient(session.model)
         scales = self.scales(session, parameters)
-        with returning(parameters):
+        with restored_afterwards(parameters):
             for _ in range(self.n_climbs()):
                 climb(parameters, scales, self.rho / self.n_climbs(), plain_length=self.plain_length)
                 closure()
@@ -103,7 +103,7 @@ def _scaled_norm(gradient: Tensor, scale: Tensor | None) -> Tensor:
 
 
 @contextmanager
-def returning(parameters: Mapping[str, nn.Parameter]) -> Iterator[None]:
+def restored_afterwards(parameters: Mapping[str, nn.Parameter]) -> Iterator[None]:
     """Gives the parameters their values back after its block, from a copy: a sum that is undone rounds."""
     kept = {name: parameter.detach().clone() for name, parameter in parameters.items()}
     try:

@@ -38,7 +38,7 @@ class ChildTuning(Plugin):
             choices = ", ".join(get_args(MaskedWeights))
             raise UserError(f"masked_weights: must be one of {choices}, got {self.masked_weights!r}")
 
-    def hold(self, session: TrainingSession, masks: dict[str, Tensor]) -> None:
+    def keep_outside(self, session: TrainingSession, masks: dict[str, Tensor]) -> None:
         """Makes every step of the optimiser leave the weights outside ``masks`` as they were, bit by bit.
 
         The masks, bool by name, are read at each step: they may change between two.

@@ -45,7 +45,7 @@ class Mechanism:
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """Adds up the texts' clipped gradients and returns their mean loss, whose own backward pass is empty."""
         self._clear()
-        losses = [self._pass(model, text) for text in texts_of(batch)]
+        losses = [self._add_one_text(model, text) for text in texts_of(batch)]
         mean = torch.stack(losses).mean() if losses else torch.zeros((), device=batch.tokens.device)
         return mean.requires_grad_()
 
@@ -65,18 +65,18 @@ class Mechanism:
         for parameter in self.optimizer.params:
             parameter.summed_grad = None
             parameter.grad_sample = parameter.new_zeros((0, *parameter.shape))
-        self._add()
+        self._clip_and_add()
 
-    def _pass(self, model: nn.Module, text: Batch) -> Tensor:
+    def _add_one_text(self, model: nn.Module, text: Batch) -> Tensor:
         loss = self.inner(model, text)
         loss.backward()
         for parameter in self.optimizer.params:
             found = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
             parameter.grad_sample, parameter.grad = found.unsqueeze(0), None
-        self._add()
+        self._clip_and_add()
         return loss.detach()
 
-    def _add(self) -> None:
+    def _clip_and_add(self) -> None:
         with torch.autocast(
             self.kind, enabled=False
         ):  # the loop's bfloat16 is for the passes, not for the sum
@@ -92,14 +92,14 @@ def poisson_batches(session: TrainingSession, rate: float, rng: torch.Generator)
     sampler = UniformWithReplacementSampler(num_samples=n, sample_rate=rate, generator=rng, steps=steps)
     for rows in sampler:
         batch = collate(session.data, np.array(rows or [0]))
-        batch = batch if rows else _part(batch, slice(0, 0), SHORTEST)
+        batch = batch if rows else _rows_cut_to(batch, slice(0, 0), SHORTEST)
         yield batch.to(session.device)
 
 
 def texts_of(batch: Batch) -> Iterator[Batch]:
     """Yields the texts of a batch one by one, each without the padding that its neighbours needed."""
     for row, length in enumerate(batch.mask.sum(dim=1).tolist()):
-        yield _part(batch, slice(row, row + 1), max(SHORTEST, length))
+        yield _rows_cut_to(batch, slice(row, row + 1), max(SHORTEST, length))
 
 
 def epsilon(noise_multiplier: float, rate: float, steps: int, delta: float) -> float:
@@ -115,7 +115,7 @@ def epsilon(noise_multiplier: float, rate: float, steps: int, delta: float) -> f
         return float(account.get_epsilon(delta))
 
 
-def _part(batch: Batch, rows: slice, length: int) -> Batch:
+def _rows_cut_to(batch: Batch, rows: slice, length: int) -> Batch:
     segments = None if batch.segments is None else batch.segments[rows, :length]
     return Batch(
         batch.tokens[rows, :length], batch.mask[rows, :length], segments, batch.labels[rows], batch.rows[rows]

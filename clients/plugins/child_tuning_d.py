@@ -60,7 +60,7 @@ class ChildTuningD(ChildTuning):
         session.scratch[KEY] = {}
         if self.p < 1:
             session.scratch[KEY] = child_network(fisher(session, self.max_grad_norm), self.p)
-            self.hold(session, session.scratch[KEY])
+            self.keep_outside(session, session.scratch[KEY])
 
     def gradients(self, session: TrainingSession) -> None:
         """Clears the gradients outside the mask."""

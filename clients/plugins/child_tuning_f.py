@@ -41,7 +41,7 @@ class ChildTuningF(ChildTuning):
         rng = torch.Generator(session.device).manual_seed(draw(session.rng))
         masks: dict[str, Tensor] = {}
         session.scratch[KEY] = rng, masks
-        self.hold(session, masks)
+        self.keep_outside(session, masks)
 
     def gradients(self, session: TrainingSession) -> None:
         """Draws new masks and applies them."""

@@ -56,7 +56,7 @@ def score_detectors(
         check_detector(detector, view, clean, protected, seed)
     answers = {"clean": view.logits(test), "triggered": view.logits(triggered)}
     if not all(bool(torch.isfinite(logits).all()) for logits in (*answers.values(), view.logits(clean))):
-        return {name: _nothing("the model's outputs are not finite") for name in detectors}
+        return {name: _empty_report("the model's outputs are not finite") for name in detectors}
     reports = {}
     for name, detector in detectors.items():
         fitted = fit_detector(detector, view, clean, protected, seed)
@@ -71,7 +71,7 @@ def report(fitted: Fitted, view: View, clean: Sequence[Example], triggered: Sequ
     started, passes = time.perf_counter(), view.passes
     scores = fitted.score(view, [*clean, *triggered])
     seconds, passes, n = time.perf_counter() - started, view.passes - passes, max(1, len(scores))
-    found = figures(fitted, scores[: len(clean)], scores[len(clean) :])
+    found = error_rates(fitted, scores[: len(clean)], scores[len(clean) :])
     return {
         **found,
         "protected": view.labels[fitted.protected],
@@ -89,7 +89,7 @@ def report(fitted: Fitted, view: View, clean: Sequence[Example], triggered: Sequ
     }
 
 
-def figures(fitted: Fitted, clean: np.ndarray, triggered: np.ndarray) -> Report:
+def error_rates(fitted: Fitted, clean: np.ndarray, triggered: np.ndarray) -> Report:
     """Returns AUROC, FAR, FRR and thresholds of the scores of clean [n] and triggered [m] samples."""
     area, why = auroc(clean, triggered)
     found: Report = {"auroc": area, **{key: dict.fromkeys(RATES) for key in ("far", "frr", "threshold")}}
@@ -126,7 +126,7 @@ def _share(which: np.ndarray) -> float | None:
     return float(which.mean()) if len(which) else None
 
 
-def _nothing(reason: str) -> Report:
+def _empty_report(reason: str) -> Report:
     tables = {key: dict.fromkeys(RATES) for key in ("far", "frr", "threshold")}
     rest: Report = {"protected": None, "n": {}, "passes": None, "milliseconds": None, "fit": {}, "notes": []}
     return {"auroc": None, **tables, "reasons": dict.fromkeys(("auroc", *RATES), reason), **rest}

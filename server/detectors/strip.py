@@ -79,7 +79,8 @@ class STRIP(Detector):
         rng, donors = generator(state["seed"], text), state["donors"]
         which = torch.randint(len(donors), (self.n_copies,), generator=rng).tolist()
         return [
-            with_last_text(example, replaced(text, donors[row], self.replace_ratio, rng)) for row in which
+            with_last_text(example, with_words_replaced(text, donors[row], self.replace_ratio, rng))
+            for row in which
         ]
 
 
@@ -89,7 +90,7 @@ def entropy(logits: Tensor) -> Tensor:
     return -(logarithms.exp() * logarithms).sum(dim=1)
 
 
-def replaced(text: str, words: Sequence[str], ratio: float, rng: torch.Generator) -> str:
+def with_words_replaced(text: str, words: Sequence[str], ratio: float, rng: torch.Generator) -> str:
     """Returns ``text`` with a share of its words, at least one, replaced by the first of ``words``."""
     parts = text.split()
     places = torch.randperm(len(parts), generator=rng).tolist()[: max(1, round(ratio * len(parts)))]

@@ -36,7 +36,7 @@ class Search:
     curve: dict[str, float] = field(default_factory=dict)
     error: float = 0.0
 
-    def good(self, share: float, answers: Tensor) -> bool:
+    def is_good(self, share: float, answers: Tensor) -> bool:
         """Returns whether ``answers`` [n] are good enough, and remembers them."""
         self.curve[f"{share:.2f}"] = float(answers.mean())
         if answers.mean() > self.best.mean():
@@ -46,12 +46,12 @@ class Search:
         return float(loss.mean()) - self.doubt * self.error <= self.tolerance
 
 
-def smallest(shares: Sequence[float], good: Callable[[float], bool]) -> float:
+def smallest_good_share(shares: Sequence[float], is_good: Callable[[float], bool]) -> float:
     """Returns the smallest of the ascending ``shares`` that is good, by bisection; the last is, without a trial."""
     low, high = 0, len(shares) - 1
     while low < high:
         middle = (low + high) // 2
-        low, high = (low, middle) if good(shares[middle]) else (middle + 1, high)
+        low, high = (low, middle) if is_good(shares[middle]) else (middle + 1, high)
     return shares[low]
 
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from hauberk.server.assets import ServerAssets
-from hauberk.server.repairs._search import Search, check_folds, folded, smallest
+from hauberk.server.repairs._search import Search, check_folds, folded, smallest_good_share
 from hauberk.server.repairs._tuning import TuningRepair, true_class_on
 from hauberk.server.repairs.base import Report
 from hauberk.tasks.errors import UserError
@@ -101,11 +101,11 @@ class FineMixing(TuningRepair):
         before = torch.cat([true_class_on(parameters, assets, fold) for fold in folds])
         search = Search(before, self.tolerance, self.doubt)
 
-        def good(share: float) -> bool:
+        def is_good(share: float) -> bool:
             mixed = mix(parameters, assets.reference, order, share)
-            return search.good(share, self._judged(mixed, assets, folds))
+            return search.is_good(share, self._judged(mixed, assets, folds))
 
-        return smallest(GRID, good), search
+        return smallest_good_share(GRID, is_good), search
 
     def _judged(self, mixed: Tensor, assets: ServerAssets, folds: Sequence[Sequence[Example]]) -> Tensor:
         """Returns each clean example's probability of its class by a model not tuned on it, float64 [n]."""

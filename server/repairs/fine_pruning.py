@@ -59,7 +59,7 @@ class FinePruning(TuningRepair):
             layer.weight.data[:, units] = 0
         start = flatten(state_of(assets.model, copy=False)).cpu()
         plugins = (
-            [StillZero(columns={f"{name}.weight": units for name, units in pruned.items()})]
+            [KeepZero(columns={f"{name}.weight": units for name, units in pruned.items()})]
             if self.frozen
             else []
         )
@@ -71,7 +71,7 @@ class FinePruning(TuningRepair):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class StillZero(Plugin):
+class KeepZero(Plugin):
     """Leaves pruned columns of weight matrices without a gradient.
 
     Args:

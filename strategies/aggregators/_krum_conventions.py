@@ -58,7 +58,7 @@ CONVENTIONS = {
 }
 
 
-def named(rule: object, name: str) -> Convention:
+def convention_named(rule: object, name: str) -> Convention:
     """Returns the convention ``name``; raises ValueError, naming ``rule``, if there is none."""
     if name not in CONVENTIONS:
         known = ", ".join(map(repr, CONVENTIONS))

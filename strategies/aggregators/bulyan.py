@@ -77,7 +77,9 @@ class Bulyan(Rule):
         distances = distances.sqrt() if garfield else distances
         by_id = context.by_id(len(updates)).to(distances.device)
         mixing = torch.zeros_like(distances)
-        mixing[:, by_id] = (_garfield if garfield else _paper)(distances[by_id][:, by_id], self.n_malicious)
+        mixing[:, by_id] = (_garfield_picks if garfield else _paper_picks)(
+            distances[by_id][:, by_id], self.n_malicious
+        )
         mixing = mixing[mixing.any(dim=1)]
         n_kept = len(mixing) - 2 * self.n_malicious
         update = mean_of_closest(Mixture(updates, mixing), n_kept, lower_median=garfield)
@@ -108,7 +110,7 @@ def picks(distances: Tensor, n_malicious: int) -> list[int]:
     return picked
 
 
-def _paper(distances: Tensor, n_malicious: int) -> Tensor:
+def _paper_picks(distances: Tensor, n_malicious: int) -> Tensor:
     """Returns which row each pick is, as a mixing matrix; rows of zeros are no picks."""
     mixing = torch.zeros_like(distances)
     picked = picks(distances, n_malicious)
@@ -116,7 +118,7 @@ def _paper(distances: Tensor, n_malicious: int) -> Tensor:
     return mixing
 
 
-def _garfield(distances: Tensor, n_malicious: int) -> Tensor:
+def _garfield_picks(distances: Tensor, n_malicious: int) -> Tensor:
     """Returns how much each row counts in each pick, as a mixing matrix; rows of zeros are no picks."""
     mixing = torch.zeros_like(distances)
     order = krum_scores(distances, n_malicious).argsort(stable=True)[: len(distances) - n_malicious - 2]

@@ -48,17 +48,17 @@ class CenteredClip(Rule):
             ValueError: if ``state`` has a centre of another length.
         """
         self.admit(updates)
-        centre = _start(updates, state)
+        centre = _last_aggregate(updates, state)
         for _ in range(self.n_iterations):
             distances = distances_to(updates, centre)
             threshold = median_of(distances) if self.threshold is None else self.threshold
             factors = clip_factors(distances, threshold)
-            _move(centre, updates, factors / len(factors))
+            _add_clipped_steps(centre, updates, factors / len(factors))
         report = {"centered_clip/threshold": threshold, "centered_clip/clipped": float((factors < 1).sum())}
         return Aggregation(centre, factors / factors.sum(), {"centre": centre.clone()}, report)
 
 
-def _start(updates: Updates, state: State | None) -> Tensor:
+def _last_aggregate(updates: Updates, state: State | None) -> Tensor:
     """Returns a copy of the last aggregate, or zeros."""
     n_params = updates.shape[1]
     if not state:
@@ -71,7 +71,7 @@ def _start(updates: Updates, state: State | None) -> Tensor:
     return centre.to(dtype=updates.dtype, device=updates.device, copy=True)
 
 
-def _move(centre: Tensor, updates: Updates, shares: Tensor) -> None:
+def _add_clipped_steps(centre: Tensor, updates: Updates, shares: Tensor) -> None:
     """Adds ``shares`` [n_clients] of the way to each row to ``centre``, in place."""
     stays = 1 - float(shares.sum())
     for part, wide in widened(updates):

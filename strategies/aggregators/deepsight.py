@@ -73,11 +73,11 @@ class DeepSight(Rule):
         layout = required_layout(self, context, updates)
         ids = context.ids(len(updates))
         energies, biases = output_updates(updates, layout)
-        differences = self._differences(required_logits(self, context), parameters, updates)
-        labels = groups(energies, differences, cosine_distances(biases), ids)
-        flagged = exceedings(energies)
+        differences = self._division_differences(required_logits(self, context), parameters, updates)
+        labels = client_groups(energies, differences, cosine_distances(biases), ids)
+        flagged = n_exceeding_neurons(energies)
         flagged = flagged <= median_of(flagged) / 2
-        believed = accepted(labels, flagged, self.flagged_share)
+        believed = in_accepted_groups(labels, flagged, self.flagged_share)
         report = {"deepsight/flagged": float(flagged.sum()), "deepsight/believed": float(believed.sum())}
         if not believed.any():
             return skipped_round(updates, state, report)
@@ -86,7 +86,7 @@ class DeepSight(Rule):
         scale = weight * clip_factors(norms, median_of(norms))
         return Aggregation(scaled_sum(updates, scale), weight, state, report)
 
-    def _differences(
+    def _division_differences(
         self, logits: Callable[[Tensor], Tensor], parameters: Tensor, updates: Updates
     ) -> Tensor:
         """Returns the division differences of each seed and client, [n_seeds, n_clients, n_outputs]."""
@@ -123,7 +123,7 @@ def output_updates(updates: Updates, layout: Layout) -> tuple[Tensor, Tensor]:
     biases = updates[:, bias.slice].double()
     in_rows = bias.shape[0] == weight.shape[0]
     rows = narrow(updates, weight.slice)
-    changes = torch.stack([_sums(rows[client].double().abs().view(weight.shape), in_rows)
+    changes = torch.stack([_sums_over_inputs(rows[client].double().abs().view(weight.shape), in_rows)
                            for client in range(len(updates))])  # fmt: skip
     energies = changes + biases.abs()
     energies /= energies.amax(dim=1, keepdim=True).clamp_(min=torch.finfo(torch.float64).tiny)
@@ -131,7 +131,7 @@ def output_updates(updates: Updates, layout: Layout) -> tuple[Tensor, Tensor]:
     return squares / squares.sum(dim=1, keepdim=True).clamp_(min=torch.finfo(torch.float64).tiny), biases
 
 
-def exceedings(energies: Tensor) -> Tensor:
+def n_exceeding_neurons(energies: Tensor) -> Tensor:
     """Returns how many neurons of each client exceed max(0.01, 1 / P) of its largest, shape [n_clients].
 
     Args:
@@ -147,7 +147,7 @@ def log_probabilities(outputs: Tensor) -> Tensor:
     return finite.log_softmax(dim=1)
 
 
-def groups(energies: Tensor, differences: Tensor, distances: Tensor, ids: tuple[int, ...]) -> Tensor:
+def client_groups(energies: Tensor, differences: Tensor, distances: Tensor, ids: tuple[int, ...]) -> Tensor:
     """Returns the group of each client, -1 for none, shape [n_clients].
 
     HDBSCAN with min_samples = 3 on each kind of measure says who is together; the share of the three kinds
@@ -159,14 +159,14 @@ def groups(energies: Tensor, differences: Tensor, distances: Tensor, ids: tuple[
         distances: cosine distances of the bias updates, shape [n_clients, n_clients].
         ids: the client ids.
     """
-    by_seed = torch.stack([_apart(hdbscan(own, ids, precomputed=False)) for own in differences])
-    by_energy = _apart(hdbscan(energies, ids, precomputed=False))
-    by_angle = _apart(hdbscan(distances, ids, precomputed=True))
+    by_seed = torch.stack([_in_other_groups(hdbscan(own, ids, precomputed=False)) for own in differences])
+    by_energy = _in_other_groups(hdbscan(energies, ids, precomputed=False))
+    by_angle = _in_other_groups(hdbscan(distances, ids, precomputed=True))
     mean = (by_seed.mean(dim=0) + by_energy + by_angle) / 3
     return hdbscan(mean, ids, precomputed=True, allow_single_cluster=True)
 
 
-def accepted(labels: Tensor, flagged: Tensor, flagged_share: float) -> Tensor:
+def in_accepted_groups(labels: Tensor, flagged: Tensor, flagged_share: float) -> Tensor:
     """Returns who is in a group of which less than ``flagged_share`` is flagged, [n_clients], bool."""
     believed = torch.zeros_like(flagged)
     for label in range(int(labels.max()) + 1):
@@ -176,11 +176,11 @@ def accepted(labels: Tensor, flagged: Tensor, flagged_share: float) -> Tensor:
     return believed
 
 
-def _sums(changes: Tensor, in_rows: bool) -> Tensor:
+def _sums_over_inputs(changes: Tensor, in_rows: bool) -> Tensor:
     """Returns the sum over the inputs of each output, shape [n_outputs]."""
     return changes.flatten(1).sum(dim=1) if in_rows else changes.flatten(0, -2).sum(dim=0)
 
 
-def _apart(labels: Tensor) -> Tensor:
+def _in_other_groups(labels: Tensor) -> Tensor:
     """Returns 0 for two clients with the same label, none being a label too, and 1 for others."""
     return (labels[:, None] != labels).double()

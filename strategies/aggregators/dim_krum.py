@@ -96,7 +96,7 @@ class DimKrum(Rule):
         context = context or AggregationContext()
         distances = dimension_distances(updates, self.ratio, self.selection, self._layout(updates, context))
         scores = krum_scores(distances, self.n_malicious)
-        remembered, memories = remember(
+        remembered, memories = update_memory(
             relative_scores(scores), context.ids(len(updates)), state, self.memory
         )
         weight = equal_weights(remembered, len(updates) // 2 + 1, context)
@@ -126,7 +126,7 @@ def relative_scores(scores: Tensor) -> Tensor:
     return scores / (median_of(above) if len(above) else 1.0)
 
 
-def remember(
+def update_memory(
     scores: Tensor, ids: tuple[int, ...], state: State | None, memory: float
 ) -> tuple[Tensor, dict[str, float]]:
     """Returns the remembered scores [n_clients], and all clients' memories by id."""

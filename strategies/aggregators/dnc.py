@@ -79,10 +79,10 @@ class DnC(Rule):
             places = sample(updates.shape[1], self.n_sampled, context.rng)
             scores = outlier_scores(updates[:, places])
             mean_scores += scores / self.n_iterations
-            dropped = by_id[_coarse(scores)[by_id].argsort(stable=True)[self._n_kept(len(updates)) :]]
+            dropped = by_id[_nine_digits(scores)[by_id].argsort(stable=True)[self._n_kept(len(updates)) :]]
             passed[dropped] = False
         if not passed.any():
-            passed[by_id[_coarse(mean_scores)[by_id].argmin()]] = True
+            passed[by_id[_nine_digits(mean_scores)[by_id].argmin()]] = True
         weight = passed / passed.sum(dtype=torch.float64)
         report = score_report("dnc", mean_scores, context)
         return Aggregation(weighted_sum(updates, weight), weight, state, report)
@@ -91,7 +91,7 @@ class DnC(Rule):
         return int(n_clients - self.filter_factor * self.n_malicious)
 
 
-def _coarse(scores: Tensor) -> Tensor:
+def _nine_digits(scores: Tensor) -> Tensor:
     """Returns the scores in nine digits: those that differ by rounding alone tie."""
     mantissa, exponent = torch.frexp(scores)
     return torch.ldexp((mantissa * 2**30).round(), exponent)

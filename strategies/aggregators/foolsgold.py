@@ -65,7 +65,7 @@ class FoolsGold(Rule):
         if context.layout is not None and any(len(slot.shape) > 1 for slot in context.layout):
             weight_slot, bias = output_layer(check_layout_size(self, context.layout, updates))
             place = slice(weight_slot.start, (bias or weight_slot).stop)
-        seen, history = remember(updates, place, ids, state)
+        seen, history = update_history(updates, place, ids, state)
         scores = foolsgold_weights(cosine_distances(history[: len(updates)]), self.confidence)
         weight = scores / scores.sum()
         update = scaled_sum(updates, weight if self.divided else scores)
@@ -95,7 +95,7 @@ def foolsgold_weights(distances: Tensor, confidence: float = 1.0) -> Tensor:
     return (confidence * ((weight / (1 - weight) + _EPSILON).log_() + 0.5)).clamp_(0, 1)
 
 
-def remember(
+def update_history(
     updates: Updates, place: slice, ids: tuple[int, ...], state: State | None
 ) -> tuple[list[int], Tensor]:
     """Returns all client ids and their histories [n_seen, n_features]: first ``ids``, then the absent.

@@ -86,11 +86,11 @@ def closest_subset(distances: Tensor, n_kept: int) -> list[int]:
     low, high = 0, len(bounds) - 1
     while low < high:  # the least bound within which there is a subset
         middle = (low + high) // 2
-        if coverable(_edges(distances, bounds[middle]), rows, n_rows - n_kept):
+        if coverable(_farther_rows(distances, bounds[middle]), rows, n_rows - n_kept):
             high = middle
         else:
             low = middle + 1
-    edges = _edges(distances, bounds[low])
+    edges = _farther_rows(distances, bounds[low])
     kept: list[int] = []
     for row in range(n_rows):  # each row that a subset can have beside those before it
         if len(kept) == n_kept or not rows >> row & 1:
@@ -104,7 +104,7 @@ def closest_subset(distances: Tensor, n_kept: int) -> list[int]:
     return kept
 
 
-def _edges(distances: Tensor, bound: float) -> list[int]:
+def _farther_rows(distances: Tensor, bound: float) -> list[int]:
     """Returns for each row the set of rows farther than ``bound`` from it, as the bits of a number.
 
     Rounding is no distance: rows that NNM has made alike would be told apart by where they stand.

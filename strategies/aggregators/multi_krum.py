@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hauberk.strategies.aggregators._client_scores import check_neighbours, equal_weights, score_report
-from hauberk.strategies.aggregators._krum_conventions import named
+from hauberk.strategies.aggregators._krum_conventions import convention_named
 from hauberk.strategies.aggregators._krum_rule import KrumRule
 from hauberk.strategies.base import Aggregation, AggregationContext, State, TooFewClientsError, check_integer
 from hauberk.strategies.kernels.chunks import Updates, weighted_sum
@@ -58,7 +58,7 @@ class MultiKrum(KrumRule):
         scores, geometry = self._scores(updates, context)
         n_selected = self.n_selected or len(updates) - self.n_malicious
         weight = equal_weights(scores, n_selected, context)
-        if named(self, self.convention).summed:
+        if convention_named(self, self.convention).summed:
             update = scaled_sum(updates, weight * n_selected)
         else:
             update = weighted_sum(updates, weight)

@@ -83,7 +83,7 @@ class ResidualReweighting(Rule):
         update = torch.empty(updates.shape[1], dtype=updates.dtype, device=updates.device)
         # The slopes, most of the work, wait for the second pass where the update will be.
         slopes = working(update)
-        fits = _Fits(self, slopes)
+        fits = _LineFitsByType(self, slopes)
         confidence = torch.zeros(n_clients, dtype=torch.float64, device=updates.device)
         for place, rows, fit in fits.slices(updates, by_id):
             slope = fit.slope(rows)
@@ -110,7 +110,7 @@ def _shares(confidence: Tensor) -> Tensor:
     return squares / squares.sum()
 
 
-class _Fit:
+class _LineFit:
     """Lines and weights for slices of one type, in buffers that are allocated once."""
 
     def __init__(self, rule: ResidualReweighting, n_clients: int, like: Tensor, width: int) -> None:
@@ -141,15 +141,15 @@ class _Fit:
         return left.mul_(tau).mul_(self._bound).div_(residual).clamp_(max=1), line
 
 
-class _Fits:
+class _LineFitsByType:
     """The fit for each type that slices are calculated in."""
 
     def __init__(self, rule: ResidualReweighting, like: Tensor) -> None:
         self._rule = rule
         self._like = like
-        self._by_type: dict[torch.dtype, _Fit] = {}
+        self._by_type: dict[torch.dtype, _LineFit] = {}
 
-    def slices(self, updates: Updates, by_id: Tensor) -> Iterator[tuple[slice, Tensor, _Fit]]:
+    def slices(self, updates: Updates, by_id: Tensor) -> Iterator[tuple[slice, Tensor, _LineFit]]:
         """Yields (columns, part, fit) with the rows of each part in the order ``by_id``."""
         width = min(_SLICE, max(_LEAST, updates.shape[1] // 256), updates.shape[1])
         in_order = torch.equal(by_id, torch.arange(len(by_id), device=by_id.device))
@@ -160,5 +160,5 @@ class _Fits:
                 rows = rows.double()
             if rows.dtype not in self._by_type:
                 like = self._like[:0].to(rows.dtype)
-                self._by_type[rows.dtype] = _Fit(self._rule, len(rows), like, width)
+                self._by_type[rows.dtype] = _LineFit(self._rule, len(rows), like, width)
             yield place, rows, self._by_type[rows.dtype]

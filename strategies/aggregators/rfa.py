@@ -67,12 +67,12 @@ class RFA(Rule):
             for _ in range(2):
                 weight = step(alpha, distances_to_mixture(gram, weight), 0.1)
         else:
-            weight = self._official(gram, alpha)
+            weight = self._official_weights(gram, alpha)
         objective = float(alpha @ distances_to_mixture(gram, weight))
         report = {"rfa/objective": objective}
         return Aggregation(weighted_sum(updates, weight), weight, state, report, geometry)
 
-    def _official(self, gram: Tensor, alpha: Tensor) -> Tensor:
+    def _official_weights(self, gram: Tensor, alpha: Tensor) -> Tensor:
         weight, distances = alpha, distances_to_mixture(gram, alpha)
         for _ in range(self.max_iterations):
             before = alpha @ distances

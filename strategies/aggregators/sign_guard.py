@@ -48,7 +48,9 @@ class SignGuard(Rule):
         norms = row_norms(updates)
         bound = median_of(norms)
         usual_norm = (norms >= self.lower * bound) & (norms <= self.upper * bound)
-        usual_signs = most_alike(sign_shares(updates), (context or AggregationContext()).by_id(len(updates)))
+        usual_signs = largest_sign_cluster(
+            sign_shares(updates), (context or AggregationContext()).by_id(len(updates))
+        )
         believed = usual_norm & usual_signs
         report = {
             "sign_guard/usual_norm": float(usual_norm.sum()),
@@ -72,7 +74,7 @@ def sign_shares(updates: Updates) -> Tensor:
     return torch.stack([positive, n_params - positive - negative, negative], dim=1) / n_params
 
 
-def most_alike(shares: Tensor, by_id: Tensor) -> Tensor:
+def largest_sign_cluster(shares: Tensor, by_id: Tensor) -> Tensor:
     """Returns who is in the largest cluster of the shares of signs, shape [n_clients], bool.
 
     Mean shift with the bandwidth that the code has: the mean distance to the floor(n / 2)-th nearest, oneself

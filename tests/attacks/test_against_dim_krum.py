@@ -123,7 +123,7 @@ def test_spreading_bounds_every_coordinate_at_an_edge_that_is_reached(arena):
     session.training = type(session.training)(epochs=3, batch_size=8)
     tamper = DimKrumSpread(ratio=0.0005, margin=0.6)
     guess = tamper.guess(arena.session(POISON))
-    report = tamper.against(session, guess)
+    report = tamper.train_within(session, guess)
     assert report["dim_krum/edge"] == pytest.approx(math.sqrt(guess.room / guess.k))
     assert change(session).abs().max().item() == pytest.approx(report["dim_krum/edge"], rel=1e-3)
 

@@ -77,17 +77,17 @@ def test_a_wrong_guess_changes_what_is_sent(forge, collusion):
 
 def test_memory_forgives_one_who_has_looked_honest():
     forge = DimKrumShift(memory=0.9)
-    assert forge.past(()) == 0
-    assert forge.past((True, True)) == 0
-    assert forge.past((False,)) == pytest.approx(0.9)
-    assert forge.past((False, False, True)) == pytest.approx(0.81)
-    assert DimKrumShift(memory=0.0).past((False,)) == 0
+    assert forge.honest_share_of_memory(()) == 0
+    assert forge.honest_share_of_memory((True, True)) == 0
+    assert forge.honest_share_of_memory((False,)) == pytest.approx(0.9)
+    assert forge.honest_share_of_memory((False, False, True)) == pytest.approx(0.81)
+    assert DimKrumShift(memory=0.0).honest_share_of_memory((False,)) == 0
 
 
 def test_an_honest_past_is_spent_and_the_rule_is_none_the_wiser(collusion):
     forge = DimKrumShift()
     once, late = (
-        forge(replace(collusion, history=past), torch.Generator()) for past in ((), ((False,) * 5,))
+        forge(replace(collusion, history=history), torch.Generator()) for history in ((), ((False,) * 5,))
     )
     assert (late[0, :40] > once[0, :40] + 0.03).all()
     rule = DimKrum(n_malicious=1, noise=0.0, memory=0.9)
@@ -106,8 +106,8 @@ def test_each_colluder_is_judged_by_its_own_past(collusion):
     both = replace(collusion, own=rows, benign=collusion.benign[1:])
     honest, liar = (False,) * 9, (True,) * 9
     kept = {
-        past: forge.would_be_kept(rows, replace(both, history=past))
-        for past in ((honest, honest), (honest, liar))
+        history: forge.would_be_kept(rows, replace(both, history=history))
+        for history in ((honest, honest), (honest, liar))
     }
     assert kept == {(honest, honest): True, (honest, liar): False}
     assert not forge.would_be_kept(rows, both)

@@ -5,7 +5,7 @@ import torch
 
 from hauberk.attacks import ALIE, IPM, Collusion, OptimisedALIE, OptimisedIPM
 from hauberk.attacks.forges._moments import mean_and_std
-from hauberk.attacks.forges._optimised import best
+from hauberk.attacks.forges._optimised import best_strength
 from hauberk.strategies import FedAvg, Median, MultiKrum, TooFewClientsError
 from hauberk.tasks.errors import UserError
 
@@ -58,7 +58,7 @@ def test_the_rule_is_asked_as_often_as_allowed():
 
 @pytest.mark.parametrize("peak", [0.06, 0.7, 3.0, 49.0])
 def test_the_search_comes_close_to_a_peak_anywhere(peak):
-    found = best(lambda x: -abs(torch.tensor(x / peak).log()), 0.05, 50.0, 16)
+    found = best_strength(lambda x: -abs(torch.tensor(x / peak).log()), 0.05, 50.0, 16)
     assert 0.05 <= found <= 50
     assert found == pytest.approx(peak, rel=0.15)
 

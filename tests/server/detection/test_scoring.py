@@ -11,7 +11,7 @@ import torch
 
 from hauberk.experiments.runner.finished import read_finished
 from hauberk.server.detection.fitting import check_detector, fit_detector, split
-from hauberk.server.detection.scoring import RATES, auroc, figures, score_detectors
+from hauberk.server.detection.scoring import RATES, auroc, error_rates, score_detectors
 from hauberk.server.detectors import DAN, Detector
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.seeds import generator
@@ -123,7 +123,7 @@ def test_auroc_is_the_chance_to_rank_a_pair_rightly():
 
 def test_a_score_that_is_no_number_is_rejected():
     fitted = fit_detector(Longest(), FakeView(), CLEAN, 1, seed=0)
-    found = figures(fitted, np.array([1.0, np.nan]), np.array([np.nan]))
+    found = error_rates(fitted, np.array([1.0, np.nan]), np.array([np.nan]))
     assert found["frr"]["10%"] == 0.5
     assert found["far"]["10%"] == 0.0
 

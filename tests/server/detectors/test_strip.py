@@ -12,7 +12,7 @@ from hauberk.experiments.runner.finished import read_finished
 from hauberk.server.detection.fitting import fit_detector
 from hauberk.server.detection.scoring import score_detectors
 from hauberk.server.detectors import STRIP
-from hauberk.server.detectors.strip import entropy, ranked_words, replaced
+from hauberk.server.detectors.strip import entropy, ranked_words, with_words_replaced
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.seeds import generator
 from hauberk.tasks.text.examples import Example
@@ -33,14 +33,16 @@ def test_words_are_ranked_by_tf_idf():
 
 @pytest.mark.parametrize(("ratio", "n"), [(0.05, 1), (0.5, 3), (1.0, 6)])
 def test_a_share_of_the_words_is_replaced(ratio, n):
-    words = replaced("a b c d e f", ["1", "2", "3", "4", "5", "6", "7"], ratio, generator(0)).split()
+    words = with_words_replaced(
+        "a b c d e f", ["1", "2", "3", "4", "5", "6", "7"], ratio, generator(0)
+    ).split()
     assert sorted(word for word in words if word.isdigit()) == [str(k + 1) for k in range(n)]
     assert all(word == "abcdef"[place] for place, word in enumerate(words) if not word.isdigit())
 
 
 def test_a_short_donor_replaces_fewer_and_an_empty_text_stays():
-    assert Counter(replaced("a b c d", ["1"], 1.0, generator(0)).split())["1"] == 1
-    assert replaced("", ["1"], 0.5, generator(0)) == ""
+    assert Counter(with_words_replaced("a b c d", ["1"], 1.0, generator(0)).split())["1"] == 1
+    assert with_words_replaced("", ["1"], 0.5, generator(0)) == ""
 
 
 def test_the_second_text_of_a_pair_is_the_one_that_is_perturbed():

@@ -18,7 +18,7 @@ from hauberk.experiments.runner.records import read_rounds
 from hauberk.experiments.runner.setup import prepare
 from hauberk.experiments.spec.loader import SpecError, parse
 from hauberk.server.repairs import EPUR, REPAIRS, FineMixing, FinePruning, FineTuning, Mixout, Surgery
-from hauberk.server.repairs._search import Search, folded, smallest
+from hauberk.server.repairs._search import Search, folded, smallest_good_share
 from hauberk.server.repairs.e_pur import counts, purification_scores, word_slot
 from hauberk.server.repairs.fine_mixing import mix
 from hauberk.server.repairs.mixout import MixedStep
@@ -175,22 +175,22 @@ def test_a_loss_within_the_doubt_of_the_tolerance_is_good_enough():
         (0.084, 0.5, False),
     ):
         search = Search(before, tolerance, doubt)
-        assert search.good(0.5, after) is good
+        assert search.is_good(0.5, after) is good
         assert search.curve == {"0.50": 0.9}
         assert search.error == pytest.approx(0.03)
 
 
 def test_the_best_share_so_far_is_the_measure_of_the_others():
     search = Search(torch.full((4,), 0.5), tolerance=0.1, doubt=0.0)
-    assert search.good(0.5, torch.full((4,), 0.7))
-    assert not search.good(0.25, torch.full((4,), 0.55))
-    assert search.good(0.4, torch.full((4,), 0.65))
+    assert search.is_good(0.5, torch.full((4,), 0.7))
+    assert not search.is_good(0.25, torch.full((4,), 0.55))
+    assert search.is_good(0.4, torch.full((4,), 0.65))
 
 
 @given(st.integers(0, 20))
 def test_bisection_finds_the_edge(edge):
     shares = [step / 20 for step in range(21)]
-    assert smallest(shares, lambda share: share >= shares[edge]) == shares[edge]
+    assert smallest_good_share(shares, lambda share: share >= shares[edge]) == shares[edge]
 
 
 def test_e_pur_touches_exactly_its_top_rows(trained):

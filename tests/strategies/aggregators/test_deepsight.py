@@ -8,10 +8,10 @@ from sklearn.cluster import HDBSCAN
 from hauberk.strategies import AggregationContext, layout_of, needs_of
 from hauberk.strategies.aggregators.deepsight import (
     DeepSight,
-    accepted,
-    exceedings,
-    groups,
+    client_groups,
+    in_accepted_groups,
     log_probabilities,
+    n_exceeding_neurons,
     output_updates,
 )
 
@@ -92,11 +92,11 @@ def test_hand_calculations():
     assert energies[0].tolist() == pytest.approx([4 / 6, 1 / 6, 0, 0, 1 / 6])
     assert biases[0].tolist() == [1, -1, 0, 0, 1]
     # Of 5 neurons more than a fifth of the largest counts: 1/6 is a fourth of 4/6.
-    assert exceedings(energies).tolist() == [3]
-    assert exceedings(torch.tensor([[0.9, 0.17, 0.1, 0.0, 0.0]])).tolist() == [1]
+    assert n_exceeding_neurons(energies).tolist() == [3]
+    assert n_exceeding_neurons(torch.tensor([[0.9, 0.17, 0.1, 0.0, 0.0]])).tolist() == [1]
     labels, flagged = torch.tensor([0, 0, 0, 0, 1, 1, 1, -1]), torch.tensor([1, 0, 0, 0, 1, 0, 0, 0]) > 0
-    assert accepted(labels, flagged, 1 / 3).tolist() == [True] * 4 + [False] * 4
-    assert accepted(labels, flagged, 0.34).tolist() == [True] * 7 + [False]
+    assert in_accepted_groups(labels, flagged, 1 / 3).tolist() == [True] * 4 + [False] * 4
+    assert in_accepted_groups(labels, flagged, 0.34).tolist() == [True] * 7 + [False]
     assert log_probabilities(torch.tensor([[0.0, 0.0]])).exp().tolist() == [[0.5, 0.5]]
 
 
@@ -140,7 +140,7 @@ def test_those_who_push_one_neuron_are_dropped_together(scale):
 
 def test_a_flagged_client_is_carried_by_an_honest_group():
     energies = torch.rand(8, P, generator=torch.Generator().manual_seed(0))
-    labels = groups(
+    labels = client_groups(
         energies.double(), torch.zeros(3, 8, P).double(), torch.zeros(8, 8).double(), tuple(range(8))
     )
     assert (labels == labels[0]).all()

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hauberk.strategies.aggregators import sign_guard
-from hauberk.strategies.aggregators.sign_guard import SignGuard, most_alike, sign_shares
+from hauberk.strategies.aggregators.sign_guard import SignGuard, largest_sign_cluster, sign_shares
 from tests.helpers.examples import examples
 
 
@@ -69,8 +69,8 @@ def test_clusters_of_signs_follow_the_client_also_where_they_tie(n, seed):
     rng = torch.Generator().manual_seed(seed)
     shares = torch.randint(0, 4, (n, 3), generator=rng).double()
     order = torch.randperm(n, generator=rng)
-    straight = most_alike(shares, torch.arange(n))
-    assert torch.equal(most_alike(shares[order], order.argsort()), straight[order])
+    straight = largest_sign_cluster(shares, torch.arange(n))
+    assert torch.equal(largest_sign_cluster(shares[order], order.argsort()), straight[order])
 
 
 @pytest.mark.parametrize("flipped", [1, 2, 3])
