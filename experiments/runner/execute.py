@@ -12,7 +12,8 @@ from typing import Any
 
 from hauberk.attacks import Attack
 from hauberk.clients.worker import ClientReply
-from hauberk.experiments.engines.base import Engine, engine_of
+from hauberk.experiments.engines.base import Engine
+from hauberk.experiments.engines.by_name import engine_of
 from hauberk.experiments.runner.finalize import Result, finalize
 from hauberk.experiments.runner.lock import locked
 from hauberk.experiments.runner.progress import Quiet, Screen, TwinScreen
