@@ -9,6 +9,21 @@ from hauberk.server.evaluation import ATTACK_METRICS
 from hauberk.tasks import DEFAULT_TASK, TASKS
 from hauberk.tasks.base import Metric
 
+ABOVE_NATURAL = Metric(
+    "attack_success_above_natural", "attack success above natural", higher_is_better=False, is_share=True
+)
+
+
+def benchmark_metrics(task: str = DEFAULT_TASK) -> tuple[Metric, ...]:
+    """Returns what a benchmark compares rules by: the attack's success above natural, and the primary metric."""
+    return (ABOVE_NATURAL, TASKS[task].metrics[0])
+
+
+def known_metrics() -> dict[str, Metric]:
+    """Returns the metrics of all tasks and of attacks by name."""
+    of_tasks = [metric for task in TASKS.values() for metric in task.metrics]
+    return {metric.name: metric for metric in (*of_tasks, *ATTACK_METRICS, ABOVE_NATURAL)}
+
 
 def metrics_of(summary: Mapping[str, Any]) -> tuple[Metric, ...]:
     """Returns the metrics of a finished run, the primary one first.
