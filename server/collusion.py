@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-import torch
 from torch import Tensor
 
 from hauberk.attacks import Collusion
@@ -28,15 +27,13 @@ def forge(
     own = [client for client in malicious if client in rows.accepted]
     # What the guard will refuse is no update: one NaN would make every mean, and so every forged row, a NaN.
     benign = [
-        client
-        for client in rows.accepted
-        if client not in malicious and server.guard.row(rows.row(client), server.layout) is None
+        client for client in rows.accepted if client not in malicious and rows.odd_values(client) is None
     ]
     if not own or (not benign and sees_benign_updates(server.attack.forge.knowledge)):
         return {}
     collusion = Collusion(
-        own=_matrix(rows, own, state.parameters),
-        benign=_matrix(rows, benign, state.parameters),
+        own=rows.rows(own),
+        benign=rows.rows(benign),
         parameters=state.parameters,
         aggregate=rule_for(
             server, state, number, {client: rows.claimed[client] for client in [*own, *benign]}
@@ -44,9 +41,12 @@ def forge(
         round=number,
         history=_history(server, number, own),
     )
+    before = collusion.benign._version  # counts writes: these are the honest rows themselves
     forged = server.attack.forge(collusion, generator(server.seed, number, "forge"))
+    if collusion.benign._version != before:
+        raise ValueError(f"{type(server.attack.forge).__name__} wrote into the updates that it was shown.")
     for client, row in zip(own, forged, strict=True):
-        rows.row(client).copy_(row)
+        rows.rewrite(client, row)
     return {f"forge/{key}": value for key, value in collusion.report.items()}
 
 
@@ -77,12 +77,3 @@ def _history(server: Server, number: int, clients: list[int]) -> tuple[tuple[boo
     """Returns for each of ``clients`` whether it attacked, for each round before ``number`` that asked it."""
     rounds = [(set(sample(server, earlier)), attackers(server, earlier)) for earlier in range(1, number)]
     return tuple(tuple(client in lying for asked, lying in rounds if client in asked) for client in clients)
-
-
-def _matrix(rows: UpdateMatrix, clients: list[int], parameters: Tensor) -> Tensor:
-    """Returns copies of the rows of ``clients``, shape [len(clients), n_params], also of none."""
-    return (
-        torch.stack([rows.row(client) for client in clients])
-        if clients
-        else parameters.new_empty(0, len(parameters))
-    )

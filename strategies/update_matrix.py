@@ -90,6 +90,7 @@ class UpdateMatrix:
         self._refused: dict[int, str] = {}
         self._states: dict[int, dict[str, Any]] = {}
         self._reports: dict[int, dict[str, float]] = {}
+        self._odd_values: dict[int, str | None] = {}  # of the rows that were looked at, by client
 
     @property
     def accepted(self) -> tuple[int, ...]:
@@ -121,13 +122,35 @@ class UpdateMatrix:
         """Returns the row of an asked client, shape [n_params], as a view; raises KeyError for others."""
         return self._matrix[self._index[client_id]]
 
+    def rows(self, client_ids: Sequence[int]) -> Tensor:
+        """Returns the rows of asked clients, shape [len(client_ids), n_params], to be read and not written.
+
+        They are a view where they lie side by side in this order, as most do; else a copy.
+        """
+        places = [self._index[client_id] for client_id in client_ids]
+        first = places[0] if places else 0
+        if places == list(range(first, first + len(places))):
+            return self._matrix[first : first + len(places)]
+        return self._matrix[places]
+
+    def rewrite(self, client_id: int, row: Tensor) -> None:
+        """Puts ``row`` [n_params] in the place of what an asked client sent."""
+        self.row(client_id).copy_(row)
+        self._odd_values.pop(client_id, None)
+
+    def odd_values(self, client_id: int) -> str | None:
+        """Returns why an accepted client's row will be refused by its values, or None; each row is looked at once."""
+        if client_id not in self._odd_values:
+            self._odd_values[client_id] = self._guard.row(self.row(client_id), self._layout)
+        return self._odd_values[client_id]
+
     def close(self) -> CollectedUpdates:
         """Refuses the silent and the rows that are not finite; moves the others together in place."""
         kept: list[int] = []
         for client_id, row in self._index.items():
             if client_id not in self._n_examples:
                 self._refused.setdefault(client_id, "no reply")
-            elif reason := self._guard.row(self._matrix[row], self._layout):
+            elif reason := self.odd_values(client_id):
                 self._refused[client_id] = reason
             else:
                 if row != len(kept):

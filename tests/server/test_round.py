@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import pytest
@@ -30,7 +30,16 @@ class Seen(Forge):
     shown: list[Collusion] = field(default_factory=list, compare=False)
 
     def __call__(self, collusion, rng):
-        self.shown.append(collusion)
+        self.shown.append(replace(collusion, own=collusion.own.clone()))  # its rows are written anew
+        return torch.zeros_like(collusion.own)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scribbler(Forge):
+    """Writes where it may only read."""
+
+    def __call__(self, collusion, rng):
+        collusion.benign.zero_()
         return torch.zeros_like(collusion.own)
 
 
@@ -94,6 +103,11 @@ def test_a_part_of_the_clients_is_sampled_anew_each_round(tables, tmp_path):
     assert all(len(line["sampled"]) == 3 for line in lines)
     assert len({tuple(line["sampled"]) for line in lines}) > 1
     assert all(set(line["malicious"]) == {0} & set(line["sampled"]) for line in lines)
+
+
+def test_a_forge_that_writes_into_the_honest_rows_is_stopped(tables):
+    with pytest.raises(ValueError, match=r"^Scribbler wrote into the updates that it was shown\.$"):
+        collude(tables, Scribbler(), rows={0: 1.0, 1: 2.0, 2: 3.0})
 
 
 def test_a_forged_row_replaces_what_was_trained(tables, tmp_path):

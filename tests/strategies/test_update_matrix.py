@@ -77,6 +77,28 @@ def test_there_is_one_matrix_and_everything_is_a_view_of_it():
     assert collected.refused == {2: "tensor 'embedding' holds 12 values that are NaN or infinite"}
 
 
+def test_several_rows_are_a_view_where_they_stand_together():
+    made = rows(asked=(1, 2, 3, 4))
+    for client_id in (1, 2, 3, 4):
+        made.add(Reply(client_id, arrays(client_id)))
+    assert made.rows((2, 3)).data_ptr() == made.row(2).data_ptr()
+    assert made.rows((2, 3)).tolist() == [[1.5] * N_PARAMS, [2.5] * N_PARAMS]
+    assert made.rows((3, 1)).tolist() == [[2.5] * N_PARAMS, [0.5] * N_PARAMS]
+    assert made.rows(()).shape == (0, N_PARAMS)
+
+
+def test_a_row_that_is_written_anew_is_looked_at_anew():
+    made = rows(asked=(1, 2))
+    for client_id in (1, 2):
+        made.add(Reply(client_id, arrays(client_id)))
+    made.rewrite(1, torch.full((N_PARAMS,), float("inf")))
+    assert "NaN or infinite" in made.odd_values(1)
+    made.rewrite(1, torch.ones(N_PARAMS))
+    assert made.odd_values(1) is made.odd_values(2) is None
+    made.rewrite(2, torch.full((N_PARAMS,), float("nan")))
+    assert made.close().client_ids == (1,)
+
+
 def test_a_reply_is_left_alone_and_may_be_read_only():
     reply = arrays(1.0)
     for array in reply.values():
