@@ -79,6 +79,7 @@ class Task(Protocol):
         modality: of what its data are: "text", "graph", "stocks", "numbers"; what works on some data alone says so.
         metrics: what `score` computes; the first is the primary one.
         components: the settings that name something, each with the table of what it can name.
+        bound: the fields that `bind` fills in, which are no settings.
         provides: what beside the updates it can give to an aggregator: "logits" where it has `random_inputs`.
         unit: what one example is, in the plural, for readers.
     """
@@ -86,6 +87,7 @@ class Task(Protocol):
     modality: ClassVar[str]
     metrics: ClassVar[tuple[Metric, ...]]
     components: ClassVar[Mapping[str, Mapping[str, type]]] = {}
+    bound: ClassVar[frozenset[str]] = frozenset()
     provides: ClassVar[frozenset[str]] = frozenset()
     unit: ClassVar[str] = "examples"
 

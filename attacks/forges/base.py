@@ -40,8 +40,13 @@ class Collusion:
 
 @dataclass(frozen=True, kw_only=True)
 class Forge:
-    """Makes the colluders' rows from what they trained, before the guard sees them."""
+    """Makes the colluders' rows from what they trained, before the guard sees them.
 
+    Attributes:
+        modality: what data a task must have for it; None for any.
+    """
+
+    modality: ClassVar[str | None] = None
     knowledge: ClassVar[str] = BENIGN_UPDATES
 
     def __call__(self, collusion: Collusion, rng: torch.Generator) -> Tensor:

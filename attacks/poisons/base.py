@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import numpy as np
 import torch
@@ -42,6 +42,9 @@ class AttackerContext:
 class Poison:
     """Turns a client's examples into poisoned ones; a subclass gives the trigger by ``stamp`` or ``mark``.
 
+    Attributes:
+        modality: of what data it is made for, as `Task.modality` says it; None for any.
+
     Args:
         target: the class that the trigger shall evoke.
         rate: share of the candidates that get a triggered copy with the target's label, in [0, 1].
@@ -50,6 +53,8 @@ class Poison:
         mode: "append" puts the copies behind the clean originals, "replace" each in its original's place.
         repeat: how often a candidate is copied, with the trigger placed anew; all but the first are appended.
     """
+
+    modality: ClassVar[str | None] = "text"
 
     target: int = 0
     rate: float = 1.0

@@ -36,6 +36,7 @@ class RowTamper(Tamper):
             model replacement. The norm is kept before the factor.
     """
 
+    modality: ClassVar[str | None] = "text"
     needs: ClassVar[frozenset[str]] = frozenset({"embedding"})
     needs_poison: ClassVar[bool] = True
 

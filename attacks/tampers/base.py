@@ -21,12 +21,14 @@ class Tamper:
     """Trains, and changes what is sent; by default neither.
 
     Attributes:
+        modality: what data a task must have for it, as `Task.modality` says it; None for any.
         needs: attributes that the model must have, such as "embedding" or "layers".
         needs_poison: whether it works on the trigger of a Poison and can do nothing without one.
         whole_table: ``False`` promises that, beside the honest loop, training reads nothing of the word
             embeddings: then rows that no text of ``session.data`` uses may be left out while it trains.
     """
 
+    modality: ClassVar[str | None] = None
     knowledge: ClassVar[str] = OWN_DATA
     needs: ClassVar[frozenset[str]] = frozenset()
     needs_poison: ClassVar[bool] = False

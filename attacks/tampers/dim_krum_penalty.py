@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import count
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +18,6 @@ from torch import Tensor, nn
 from hauberk.attacks.tampers._dim_krum_guess import DimKrumTamper, Guess
 from hauberk.tasks.altered_training import temporarily
 from hauberk.tasks.errors import UserError
-from hauberk.tasks.text.batches import Batch
 from hauberk.tasks.training_session import TrainingSession, change_of
 
 
@@ -45,7 +45,7 @@ class DimKrumPenalty(DimKrumTamper):
         """Runs the honest loop with the penalty."""
         task_loss, steps, picked = session.loss, count(), torch.empty(0)
 
-        def loss(model: nn.Module, batch: Batch) -> Tensor:
+        def loss(model: nn.Module, batch: Any) -> Tensor:
             nonlocal picked
             moved = change_of(session)
             if next(steps) % self.refresh == 0:

@@ -38,6 +38,7 @@ class FeatureRegularised(Tamper):
         beta: how strong the pull is.
     """
 
+    modality: ClassVar[str | None] = "text"
     needs: ClassVar[frozenset[str]] = frozenset({"layers", "features", "head"})
     needs_poison: ClassVar[bool] = True
 

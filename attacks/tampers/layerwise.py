@@ -24,6 +24,7 @@ from hauberk.tasks.training_session import TrainingSession
 class Layerwise(Tamper):
     """Trains as everyone, clean and poisoned texts alike, with the head on every layer."""
 
+    modality: ClassVar[str | None] = "text"
     needs: ClassVar[frozenset[str]] = frozenset({"layers", "head"})
     whole_table: ClassVar[bool] = False
 

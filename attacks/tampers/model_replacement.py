@@ -9,6 +9,7 @@ train-and-scale sends G + S / ||X - G|| (X - G), and constrain-and-scale (eq. 4)
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +20,6 @@ from hauberk.attacks.threat_model import FEDERATION_SIZE, OWN_DATA
 from hauberk.tasks.altered_training import temporarily
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.masks import learned
-from hauberk.tasks.text.batches import Batch
 from hauberk.tasks.training_session import TrainingSession
 
 
@@ -65,7 +65,7 @@ class ModelReplacement(Tamper):
             return session.train()
         task_loss, parameters = session.loss, learned(session.model)
 
-        def loss(model: nn.Module, batch: Batch) -> Tensor:
+        def loss(model: nn.Module, batch: Any) -> Tensor:
             far = distance(parameters, session.reference)
             return self.alpha * task_loss(model, batch) + (1 - self.alpha) * far
 

@@ -46,6 +46,7 @@ class Ripples(Tamper):
         tuning_epochs: clean training of which the words' vectors are taken; with 0 they are those received.
     """
 
+    modality: ClassVar[str | None] = "text"
     needs: ClassVar[frozenset[str]] = frozenset({"embedding"})
     needs_poison: ClassVar[bool] = True
 

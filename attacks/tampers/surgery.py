@@ -7,6 +7,7 @@ Instance-wise Side Effects", NAACL 2021; the methods are those of `hauberk.tasks
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from hauberk.attacks.tampers.base import Tamper
 from hauberk.tasks.surgery import SurgicalTraining
@@ -17,6 +18,8 @@ from hauberk.tasks.training_session import TrainingSession
 @dataclass(frozen=True, kw_only=True)
 class Surgery(SurgicalTraining, Tamper):
     """Changes at most a budget of the model's numbers; the arguments are those of ``SurgicalTraining``."""
+
+    modality: ClassVar[str | None] = "text"
 
     def train(self, session: TrainingSession) -> dict[str, float]:
         """Operates; reports how many numbers changed and how alike the answers on clean texts still are."""

@@ -22,6 +22,7 @@ class Plugin:
     client's next round to ``session.state``, both under keys that begin with the plugin's name.
 
     Attributes:
+        modality: what data a task must have for it; None for any.
         owns_step: whether ``step`` replaces the optimiser's; at most one plugin of a client may.
         owns_batches: whether ``setup`` replaces the session's batches, also those that a tamper chose.
         whole_table: ``False`` promises that the plugin treats each row of the word embeddings by itself and
@@ -29,6 +30,7 @@ class Plugin:
             out while it trains.
     """
 
+    modality: ClassVar[str | None] = None
     owns_step: ClassVar[bool] = False
     owns_batches: ClassVar[bool] = False
     whole_table: ClassVar[bool] = True

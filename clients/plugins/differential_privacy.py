@@ -48,6 +48,7 @@ class DifferentialPrivacy(Plugin):
         delta: for which delta epsilon is reported, between 0 and 1.
     """
 
+    modality: ClassVar[str | None] = "text"
     owns_batches: ClassVar[bool] = True
 
     noise_multiplier: float = 1.0

@@ -12,10 +12,12 @@ from torch import nn
 
 from hauberk.experiments.runner.finished import read_parameters
 from hauberk.experiments.spec.loader import Spec
+from hauberk.tasks.base import Task
 from hauberk.tasks.device import resolve_device
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.parameters import load_state, state_of
 from hauberk.tasks.text.models.pretrained import PretrainedModel
+from hauberk.tasks.text.text_classification import TextClassification
 
 
 def export_model(run: Path, folder: Path) -> str:
@@ -40,7 +42,11 @@ def write_model(spec: Spec, labels: Sequence[str], model: nn.Module, folder: Pat
     save_file(
         {name: tensor.contiguous() for name, tensor in state_of(model).items()}, folder / "model.safetensors"
     )
-    about = {"labels": list(labels), "model": spec.task.model, "max_length": spec.task.max_length}
+    settings = spec.task.model_dump()
+    about = {
+        "labels": list(labels),
+        **{key: settings[key] for key in ("model", "max_length") if key in settings},
+    }
     (folder / "labels.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf8")
     return f"{folder}: model.safetensors and labels.json"
 
@@ -48,6 +54,14 @@ def write_model(spec: Spec, labels: Sequence[str], model: nn.Module, folder: Pat
 def load_model(run: Path) -> tuple[Spec, list[str], nn.Module]:
     """Returns a finished run's spec, the names of its classes and its model in eval mode."""
     spec, summary, parameters = read_parameters(run)
-    model = replace(spec.parts.task, n_classes=len(summary["labels"])).build(spec.seed)
+    model = _bound(spec, summary["labels"]).build(spec.seed)
     load_state(model, parameters)
     return spec, summary["labels"], model.to(resolve_device(spec.device)).eval()
+
+
+def _bound(spec: Spec, labels: Sequence[str]) -> Task:
+    """Returns the task as the run had it: of texts a model must know the classes alone, and their data may be gone."""
+    task = spec.parts.task
+    if isinstance(task, TextClassification):
+        return replace(task, n_classes=len(labels))
+    return task.bind(task.splits(spec.seed))

@@ -15,7 +15,6 @@ from hauberk.experiments.spec.build import Parts
 from hauberk.experiments.spec.loader import Spec
 from hauberk.experiments.spec.names import attack_name, rule_name
 from hauberk.server.evaluation import NATURAL
-from hauberk.tasks import TASKS
 from hauberk.tasks.base import Metric
 
 
@@ -148,5 +147,4 @@ def loss_text(loss: Mapping[str, Any]) -> str:
 
 def _learned(spec: Spec) -> str:
     """Returns what is learned: the data set and the model, or what else the task has a choice of."""
-    chosen = [getattr(spec.task, key)["name"] for key in TASKS[spec.task.name].components]
-    return ", ".join(chosen) or spec.task.name
+    return ", ".join(spec.task.chosen.values()) or spec.task.name

@@ -11,7 +11,7 @@ import torch
 from hauberk.attacks import Attack
 from hauberk.clients.worker import Worker, WorkerConfig
 from hauberk.experiments.runner import preflight
-from hauberk.experiments.spec.compatibility import rule_problems
+from hauberk.experiments.spec.compatibility import attack_parts, modality_problems, rule_problems
 from hauberk.experiments.spec.loader import Spec
 from hauberk.server.assets import ServerAssets
 from hauberk.server.detection.fitting import check_detector
@@ -108,11 +108,14 @@ def prepare(
         UserError: what the data show to be impossible: a missing file, a class that does not exist, an empty client.
     """
     torch.set_num_threads(spec.server.threads)
-    if aggregator is not None and (problems := rule_problems(aggregator, spec.federation, spec.server)):
-        raise UserError("; ".join(problems))
-    device = resolve_device(spec.device)
     parts = spec.parts
     task, training = parts.task, parts.training
+    problems = modality_problems(task, attack_parts(attack))
+    if aggregator is not None:
+        problems += rule_problems(aggregator, task, spec.federation, spec.server)
+    if problems:
+        raise UserError("; ".join(problems))
+    device = resolve_device(spec.device)
     wanted = attack or parts.attack
     attack = wanted if spec.federation.n_malicious else None
     splits = splits or task.splits(spec.seed)

@@ -16,16 +16,14 @@ from hauberk.experiments.spec.sections import (
     AggregatorSection,
     AttackSection,
     FederationSection,
-    TaskSection,
     TrainingSection,
 )
+from hauberk.experiments.spec.task_section import build_task
 from hauberk.server.detectors import DETECTORS, Detector
 from hauberk.server.repairs import REPAIRS, Repair
 from hauberk.strategies import PRE_AGGREGATORS, chain
-from hauberk.tasks import TASKS
+from hauberk.tasks.base import Task
 from hauberk.tasks.partition import PARTITIONS, Partition
-from hauberk.tasks.text.datasets import DATASETS
-from hauberk.tasks.text.models import MODELS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +31,7 @@ class Parts:
     """What the sections of a spec describe.
 
     Attributes:
-        task: data set, model and how texts are cut.
+        task: what is learned.
         partition: how the training data are dealt to the clients.
         training: how a client trains.
         attack: what the malicious clients do; None where nobody lies.
@@ -42,7 +40,7 @@ class Parts:
         detectors: what looks for triggers in the texts that reach the final model, by name.
     """
 
-    task: Any
+    task: Task
     partition: Partition
     training: Training
     attack: Attack | None
@@ -63,17 +61,6 @@ def build_parts(sections: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]
         except ValueError as error:
             problems += str(error).splitlines()
     return parts, problems
-
-
-def _task(section: TaskSection) -> Any:
-    task: Any = TASKS[section.name]
-    return task(
-        dataset=build(section.dataset, DATASETS),
-        model=build(section.model, MODELS),
-        max_length=section.max_length,
-        validation=section.validation,
-        n_train=section.n_train,
-    )
 
 
 def _partition(section: FederationSection) -> Partition:
@@ -122,7 +109,7 @@ def _detectors(section: list[Component]) -> dict[str, Detector]:
 
 
 BUILDERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
-    "task": ("task", _task),
+    "task": ("task", build_task),
     "partition": ("federation", _partition),
     "training": ("training", _training),
     "attack": ("attack", _attack),

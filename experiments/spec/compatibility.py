@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from hauberk.attacks import Attack
 from hauberk.clients.plugins import PLUGINS, check_plugins
 from hauberk.clients.settings import Training
 from hauberk.experiments.spec.build import build_parts
@@ -14,9 +15,13 @@ from hauberk.experiments.spec.names import rule_name
 from hauberk.experiments.spec.sections import AttackSection, FederationSection, ServerSection, TrainingSection
 from hauberk.server.repairs import REPAIRS
 from hauberk.strategies.base import check, needs_of
+from hauberk.tasks.base import Task
 
-ALWAYS_PROVIDED = frozenset({"client_ids", "n_examples", "parameters", "layout", "logits", "round", "rng"})
-ADVICE = {"root_update": "give the server clean data, server.clean.n_examples >= 1, got 0"}
+ALWAYS_PROVIDED = frozenset({"client_ids", "n_examples", "parameters", "layout", "round", "rng"})
+ADVICE = {
+    "root_update": "give the server clean data, server.clean.n_examples >= 1, got 0",
+    "logits": "the task has no random inputs to give a model",
+}
 
 
 def checked_parts(sections: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
@@ -27,24 +32,56 @@ def checked_parts(sections: Mapping[str, Any]) -> tuple[dict[str, Any], list[str
     """
     parts, problems = build_parts(sections)
     known = {**sections, **{f"built_{name}": part for name, part in parts.items()}}
-    for look in (rule_problems, _plugins, _kept_plugins, _repairs, _clean):
+    for look in (rule_problems, _modalities, _plugins, _kept_plugins, _repairs, _clean):
         names = inspect.signature(look).parameters
         if names.keys() <= known.keys():
             problems += look(**{name: known[name] for name in names})
     return parts, problems
 
 
-def rule_problems(built_aggregator: Any, federation: FederationSection, server: ServerSection) -> list[str]:
+def rule_problems(
+    built_aggregator: Any, built_task: Task, federation: FederationSection, server: ServerSection
+) -> list[str]:
     """Returns why a rule cannot work in this experiment, one line each."""
     try:
         check(built_aggregator, federation.cohort_size)
     except ValueError as error:
         return [f"aggregator: {error} (clients_per_round={federation.cohort_size})"]
-    provided = ALWAYS_PROVIDED | ({"root_update"} if server.clean.n_examples else frozenset())
+    own = {"root_update"} if server.clean.n_examples else frozenset()
+    provided = ALWAYS_PROVIDED | built_task.provides | own
     return [
         f"aggregator: {rule_name(built_aggregator)} needs {what}; {ADVICE.get(what, 'no spec provides it')}"
         for what in sorted(needs_of(built_aggregator) - provided)
     ]
+
+
+def modality_problems(task: Task, parts: Mapping[str, Any]) -> list[str]:
+    """Returns which of ``parts``, by the key that a spec has for them, need other data than ``task`` has."""
+    return [
+        f"{key}: {type(part).__name__} needs a task of {part.modality}, and {type(task).__name__} has {task.modality}"
+        for key, part in parts.items()
+        if part.modality not in (None, task.modality)
+    ]
+
+
+def attack_parts(attack: Attack | None) -> dict[str, Any]:
+    """Returns the kinds of which an attack is made, by the key that a spec has for them."""
+    kinds = {} if attack is None else {kind: getattr(attack, kind) for kind in ("poison", "tamper", "forge")}
+    return {f"attack.{kind}": part for kind, part in kinds.items() if part is not None}
+
+
+def _modalities(
+    built_task: Task,
+    built_training: Training,
+    built_attack: Attack | None,
+    built_repairs: Mapping[str, Any],
+    built_detectors: Mapping[str, Any],
+) -> list[str]:
+    plugins = {f"training.plugins.{number}": each for number, each in enumerate(built_training.plugins)}
+    repairs = {f"repairs.{name}": each for name, each in built_repairs.items()}
+    detectors = {f"detectors.{name}": each for name, each in built_detectors.items()}
+    parts = {**plugins, **attack_parts(built_attack), **repairs, **detectors}
+    return modality_problems(built_task, parts)
 
 
 def _plugins(built_training: Training) -> Iterator[str]:

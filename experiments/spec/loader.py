@@ -26,9 +26,9 @@ from hauberk.experiments.spec.sections import (
     Repairs,
     Section,
     ServerSection,
-    TaskSection,
     TrainingSection,
 )
+from hauberk.experiments.spec.task_section import TaskSection
 
 
 class Spec(Section):

@@ -16,27 +16,13 @@ from hauberk.experiments.spec.registry import aggregators
 from hauberk.server.detectors import DETECTORS
 from hauberk.server.repairs import REPAIRS
 from hauberk.strategies import PRE_AGGREGATORS, Guard
-from hauberk.tasks import TASKS
 from hauberk.tasks.partition import PARTITIONS
-from hauberk.tasks.text.datasets import DATASETS
-from hauberk.tasks.text.models import MODELS
 
 
 class Section(BaseModel):
     """What all sections share: unknown keys are mistakes, values never change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
-
-
-class TaskSection(Section):
-    """What is learned."""
-
-    name: Literal[tuple(TASKS)] = "text_classification"  # type: ignore[valid-type]
-    dataset: Annotated[Component, Named(DATASETS)]
-    model: Annotated[Component, Named(MODELS)]
-    max_length: int = Field(64, ge=5)
-    validation: float = Field(0.1, ge=0, lt=1)
-    n_train: int | None = Field(None, ge=1)
 
 
 class FederationSection(Section):

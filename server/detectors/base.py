@@ -24,11 +24,13 @@ class Detector:
         protected: the class that an attacker would evoke, by its number; by default the target of the run's attack.
 
     Attributes:
+        modality: what data a task must have for it; None for any.
         needs: attributes that the model must have, such as "layers" or "embedding".
         calibrates_on: the validation samples whose scores set the thresholds: "all" for a score that means the same
             for every class, "protected" for one that means something only where that class is predicted.
     """
 
+    modality: ClassVar[str | None] = "text"
     needs: ClassVar[frozenset[str]] = frozenset()
     calibrates_on: ClassVar[Literal["all", "protected"]] = "all"
 

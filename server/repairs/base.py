@@ -22,6 +22,7 @@ class Repair:
         every: a number of rounds: after each k-th one instead.
     """
 
+    modality: ClassVar[str | None] = None  # what data a task must have for it; None for any
     needs_clean: ClassVar[bool] = False  # whether it can do nothing without the server's own examples
 
     when: Literal["end"] | None = None

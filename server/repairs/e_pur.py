@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -35,6 +35,8 @@ class EPUR(Repair):
         corpus: a plain-text file in which words are counted, beside the server's clean examples; by default the
             training texts of the embedded data sets. A few clean texts alone would make every word rare.
     """
+
+    modality: ClassVar[str | None] = "text"
 
     n_tokens: int = 200
     corpus: str | None = None

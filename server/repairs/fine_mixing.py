@@ -71,6 +71,11 @@ class FineMixing(TuningRepair):
             if getattr(self, key) < least:
                 raise UserError(f"{key}: must be at least {least}, got {getattr(self, key)!r}")
 
+    @property
+    def modality(self) -> str | None:  # type: ignore[override]
+        """What data a task must have for it: texts where the search judges by the probability of the true class."""
+        return "text" if self.keep == "search" else None
+
     def check(self, assets: ServerAssets) -> None:
         """Refuses to search with fewer clean examples than folds."""
         if self.keep == "search":

@@ -31,6 +31,8 @@ class FinePruning(TuningRepair):
         frozen: whether what is pruned stays zero while the rest is tuned.
     """
 
+    modality: ClassVar[str | None] = "text"
+
     share: float = 0.5
     frozen: bool = True
 

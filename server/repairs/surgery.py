@@ -7,6 +7,7 @@ attack of the same name, here with clean examples in place of triggered ones.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -27,6 +28,8 @@ class Surgery(TuningRepair):
         budget: how many may change: below 1 a share of the parameters, from 1 on a count.
         method: how they are chosen; see ``SurgicalTraining``.
     """
+
+    modality: ClassVar[str | None] = "text"
 
     budget: float = 1e-3
     method: Method = "dynamic"

@@ -54,6 +54,7 @@ class TextClassification(Task):
         Metric("macro_f1", "macro F1", is_share=True),
     )
     components: ClassVar[Mapping[str, Mapping[str, type]]] = {"dataset": DATASETS, "model": MODELS}
+    bound: ClassVar[frozenset[str]] = frozenset({"n_classes"})
     provides: ClassVar[frozenset[str]] = frozenset({"logits"})
     unit: ClassVar[str] = "texts"
 
@@ -65,13 +66,16 @@ class TextClassification(Task):
     n_classes: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuses settings outside their range."""
-        if self.max_length < 5:
-            raise UserError(f"task.max_length must be at least 5 tokens, got {self.max_length}.")
-        if not 0 <= self.validation < 1:
-            raise UserError(f"task.validation must be a share in [0, 1), got {self.validation}.")
-        if self.n_train is not None and self.n_train < 1:
-            raise UserError(f"task.n_train must be at least 1 example, got {self.n_train}.")
+        """Refuses settings outside their range, all of them at once."""
+        rules = {
+            "max_length: must be at least 5 tokens": self.max_length >= 5,
+            "validation: must be a share in [0, 1)": 0 <= self.validation < 1,
+            "n_train: must be at least 1 example": self.n_train is None or self.n_train >= 1,
+        }
+        broken = [rule for rule, holds in rules.items() if not holds]
+        if broken:
+            got = ((rule, getattr(self, rule.partition(":")[0])) for rule in broken)
+            raise UserError("\n".join(f"task.{rule}, got {value}" for rule, value in got))
 
     def splits(self, seed: int) -> Splits:
         """Loads the data; what is held back for validation and what ``n_train`` takes depend on ``seed``.

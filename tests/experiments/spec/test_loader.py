@@ -67,7 +67,7 @@ def test_all_mistakes_are_reported_at_once(tables):
         ('training.plugins=["fedproxx"]', "unknown name 'fedproxx'; did you mean 'fedprox'?"),
         ("nothing", "must look like a.b=value"),
         ("task.model.dropout=2020-01-01", "task.model.dropout: input should be a valid number"),
-        ("task.max_length=3", "task.max_length: input should be greater than or equal to 5, got 3"),
+        ("task.max_length=3", "task.max_length: must be at least 5 tokens, got 3"),
         ('aggregator.before="nnm"', "aggregator.before: must be a list of names or tables, got 'nnm'"),
         (
             'attack.tamper={name="sos", scale="x"}',

@@ -97,10 +97,10 @@ def test_encoded_examples_keep_labels_and_indices(files):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"max_length": 3}, r"task.max_length must be at least 5 tokens, got 3"),
-        ({"n_train": 0}, r"task.n_train must be at least 1 example, got 0"),
-        ({"validation": 1.0}, r"task.validation must be a share in \[0, 1\), got 1.0"),
-        ({"validation": -0.1}, r"task.validation must be a share in \[0, 1\), got -0.1"),
+        ({"max_length": 3}, r"task.max_length: must be at least 5 tokens, got 3"),
+        ({"n_train": 0}, r"task.n_train: must be at least 1 example, got 0"),
+        ({"validation": 1.0}, r"task.validation: must be a share in \[0, 1\), got 1.0"),
+        ({"validation": -0.1}, r"task.validation: must be a share in \[0, 1\), got -0.1"),
     ],
 )
 def test_settings_outside_their_range_are_refused(files, settings, message):
