@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from hauberk.attacks.forges.base import Forge
-from hauberk.attacks.poisons.base import Poison
+from hauberk.attacks.poisons.base import DataPoison
 from hauberk.attacks.schedules import Always, Schedule
 from hauberk.attacks.tampers.base import Tamper
 from hauberk.attacks.threat_model import declared_knowledge
@@ -29,7 +29,7 @@ class Attack:
         schedule: in which rounds, and whether always the same clients.
     """
 
-    poison: Poison | None = None
+    poison: DataPoison | None = None
     tamper: Tamper | None = None
     forge: Forge | None = None
     keep_plugins: bool = False
@@ -40,7 +40,7 @@ class Attack:
             raise UserError("attack: needs at least one of poison, tamper and forge, got none")
 
     @property
-    def parts(self) -> tuple[Poison | Tamper | Forge, ...]:
+    def parts(self) -> tuple[DataPoison | Tamper | Forge, ...]:
         """The kinds that are given."""
         return tuple(part for part in (self.poison, self.tamper, self.forge) if part is not None)
 
@@ -90,7 +90,8 @@ class Attack:
         """
         warnings = [] if self.poison is None else self.poison.check(labels, tokenizer)
         if self.tamper is not None and model is not None:
-            warnings += self.tamper.check(model, self.poison, tokenizer)
+            poison: Any = self.poison  # what a tamper needs of it, its modality says
+            warnings += self.tamper.check(model, poison, tokenizer)
         if self.forge is not None and n_clients is not None and n_malicious is not None:
             warnings += self.forge.check(n_clients, n_malicious)
         if rounds is not None:

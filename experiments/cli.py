@@ -75,7 +75,7 @@ def list_names(
     kind: Annotated[
         str | None,
         typer.Argument(
-            help="aggregators, attacks, datasets, models, partitions, plugins, repairs or detectors"
+            help="aggregators, attacks, tasks, datasets, models, partitions, plugins, repairs or detectors"
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,

@@ -3,7 +3,7 @@
 from hauberk.attacks.poisons.bad_char import BadChar
 from hauberk.attacks.poisons.bad_sentence import BadSentence
 from hauberk.attacks.poisons.bad_word import BadWord
-from hauberk.attacks.poisons.base import AttackerContext, Poison
+from hauberk.attacks.poisons.base import AttackerContext, DataPoison, Poison
 from hauberk.attacks.poisons.combination import Combination
 from hauberk.attacks.poisons.distributed import Distributed
 from hauberk.attacks.poisons.edge_case import EdgeCase
@@ -12,7 +12,7 @@ from hauberk.attacks.poisons.sos import SOS
 from hauberk.attacks.poisons.style import Style
 from hauberk.attacks.poisons.syntactic import Syntactic
 
-POISONS: dict[str, type[Poison]] = {
+POISONS: dict[str, type[DataPoison]] = {
     "bad_char": BadChar,
     "bad_sentence": BadSentence,
     "bad_word": BadWord,
@@ -33,6 +33,7 @@ __all__ = [
     "BadSentence",
     "BadWord",
     "Combination",
+    "DataPoison",
     "Distributed",
     "EdgeCase",
     "LabelFlip",

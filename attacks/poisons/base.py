@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, Self, get_args
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from hauberk.attacks.threat_model import OWN_DATA
 from hauberk.tasks.errors import UserError
-from hauberk.tasks.text.examples import Example, Splits, last_text, relabel, with_last_text
+from hauberk.tasks.text.examples import Example, last_text, relabel, with_last_text
 from hauberk.tasks.text.metrics import attack_success
 from hauberk.tasks.text.tokenizer import Tokenizer
 
@@ -39,11 +39,62 @@ class AttackerContext:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Poison:
-    """Turns a client's examples into poisoned ones; a subclass gives the trigger by ``stamp`` or ``mark``.
+class DataPoison:
+    """Turns a client's examples into poisoned ones, whatever its task's examples are: what any poison must give.
 
     Attributes:
-        modality: of what data it is made for, as `Task.modality` says it; None for any.
+        modality: of what data it is made for, as `Task.modality` says it.
+    """
+
+    modality: ClassVar[str | None]
+
+    @property
+    def knowledge(self) -> str:
+        """What the attacker must know, one of KNOWLEDGE."""
+        return OWN_DATA
+
+    @property
+    def wanted(self) -> Any:
+        """What `success` depends on beside the predictions; its repr tells it from another."""
+        return self
+
+    def bind(self, splits: Any) -> Self:
+        """Returns this attack with all it must read of files and data, ready for any process; by default itself.
+
+        Raises:
+            UserError: if a file that it names does not fit the data.
+        """
+        return self
+
+    def __call__(self, examples: Sequence[Any], attacker: AttackerContext, rng: torch.Generator) -> list[Any]:
+        """Returns what the client trains on; an example that stays clean is the very object given."""
+        raise NotImplementedError(f"{type(self).__name__} does not say how to poison.")
+
+    def trigger(self, examples: Sequence[Any], rng: torch.Generator) -> list[Any]:
+        """Returns the examples on which success is measured; none where an attack has no success of its own."""
+        return []
+
+    def originals(self, examples: Sequence[Any], triggered: Sequence[Any]) -> np.ndarray:
+        """Returns the rows of ``examples`` that the floor is measured on: where the triggered ones come from, [k]."""
+        position = {example.index: row for row, example in enumerate(examples)}
+        return np.array([position[example.index] for example in triggered])
+
+    def success(self, predictions: Tensor) -> float:
+        """Returns which share of a model's answers to examples, triggered or clean, is as the attacker wants.
+
+        Args:
+            predictions: what `Task.predict` gives, [n, ...].
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not say what success is.")
+
+    def check(self, labels: Sequence[str], tokenizer: Any = None) -> list[str]:
+        """Returns warnings, one line each, before anything runs; raises UserError if it is impossible on these data."""
+        return []
+
+
+@dataclass(frozen=True, kw_only=True)
+class Poison(DataPoison):
+    """Turns a client's labelled texts into poisoned ones; a subclass gives the trigger by ``stamp`` or ``mark``.
 
     Args:
         target: the class that the trigger shall evoke.
@@ -73,17 +124,9 @@ class Poison:
             raise UserError(f"repeat: must be at least 1, got {self.repeat!r}")
 
     @property
-    def knowledge(self) -> str:
-        """What the attacker must know, one of KNOWLEDGE."""
-        return OWN_DATA
-
-    def bind(self, splits: Splits) -> Poison:
-        """Returns this attack with all it must read of files and data, ready for any process; by default itself.
-
-        Raises:
-            UserError: if a file that it names does not fit the data.
-        """
-        return self
+    def wanted(self) -> int:
+        """The target class."""
+        return self.target
 
     def __call__(
         self, examples: Sequence[Example], attacker: AttackerContext, rng: torch.Generator
@@ -162,10 +205,10 @@ class Poison:
 
         An attack with a test set of its own gives examples without an original (index -1): then all its victims.
         """
-        position = {example.index: row for row, example in enumerate(examples)}
-        if any(example.index not in position for example in triggered):
+        known = {example.index for example in examples}
+        if any(example.index not in known for example in triggered):
             return np.array([row for row, example in enumerate(examples) if self.is_victim(example)])
-        return np.array([position[example.index] for example in triggered])
+        return super().originals(examples, triggered)
 
     def success(self, predictions: Tensor) -> float:
         """Returns which share of a model's answers to examples is as the attacker wants.

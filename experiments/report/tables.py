@@ -15,6 +15,7 @@ from rich.table import Table
 from hauberk.experiments.report.metrics import columns_of, metrics_of, rows_of
 from hauberk.experiments.report.plots import Panel, draw_panels
 from hauberk.experiments.runner.records import read_rounds, read_run
+from hauberk.tasks.base import Task
 from hauberk.tasks.errors import UserError
 
 HEADINGS = {  # where a label is too long for a column
@@ -71,21 +72,21 @@ def catalogue(kind: str | None) -> dict[str, dict[str, dict[str, Any]]]:
     from hauberk.attacks import FORGES, POISONS, TAMPERS
     from hauberk.clients.plugins import PLUGINS
     from hauberk.experiments.spec.registry import aggregators
+    from hauberk.experiments.spec.task_section import settings_of
     from hauberk.server.detectors import DETECTORS
     from hauberk.server.repairs import REPAIRS
     from hauberk.strategies import PRE_AGGREGATORS
+    from hauberk.tasks import TASKS
     from hauberk.tasks.errors import nearest
     from hauberk.tasks.partition import PARTITIONS
-    from hauberk.tasks.text.datasets import DATASETS
-    from hauberk.tasks.text.models import MODELS
 
     rules, broken = aggregators().usable()
     shared = {f"{name} (tamper)": TAMPERS[name] for name in sorted(POISONS.keys() & TAMPERS)}
     tables: dict[str, Mapping[str, type]] = {
         "aggregators": {**rules, **PRE_AGGREGATORS},
         "attacks": {**TAMPERS, **FORGES, **POISONS, **shared},
-        "datasets": DATASETS,
-        "models": MODELS,
+        "tasks": {name: settings_of(task) for name, task in TASKS.items()},
+        **_components(TASKS),
         "partitions": PARTITIONS,
         "plugins": PLUGINS,
         "repairs": REPAIRS,
@@ -100,6 +101,18 @@ def catalogue(kind: str | None) -> dict[str, dict[str, dict[str, Any]]]:
     }
     if "aggregators" in found:
         found["aggregators"] |= {name: {"cannot be used": reason} for name, reason in broken.items()}
+    return found
+
+
+def _components(tasks: Mapping[str, type[Task]]) -> dict[str, dict[str, type]]:
+    """Returns what tasks can name, such as "datasets" and "models"; a name that comes again has its task beside it."""
+    found: dict[str, dict[str, type]] = {}
+    for task_name, task in tasks.items():
+        for key, table in task.components.items():
+            known = found.setdefault(f"{key}s", {})
+            known |= {
+                name if name not in known else f"{name} ({task_name})": cls for name, cls in table.items()
+            }
     return found
 
 

@@ -16,6 +16,7 @@ from hauberk.experiments.runner.identity import read_identity
 from hauberk.experiments.runner.records import read_run
 from hauberk.experiments.runner.setup import Prepared, prepare
 from hauberk.experiments.spec import loader
+from hauberk.experiments.spec.compatibility import modality_problems
 from hauberk.experiments.spec.loader import Spec
 from hauberk.server import checkpoint
 from hauberk.server.detectors import View
@@ -90,10 +91,14 @@ class Finished:
             seed: of their random choices; by default the run's.
 
         Raises:
-            UserError: if a repair needs clean examples and the server has none, or fewer than ``n_clean``, which must
-                be at least 1.
+            UserError: if a repair needs other data than the task has, or clean examples and the server has none, or
+                fewer than ``n_clean``, which must be at least 1.
         """
         repairs = self.prepared.server.repairs
+        if problems := modality_problems(
+            self.prepared.task, {f"repairs.{n}": step for n, step in steps.items()}
+        ):
+            raise UserError("; ".join(problems))
         if n_clean is not None and n_clean < 1:
             raise UserError(f"clean: must be at least 1, got {n_clean}")
         if n_clean is not None and n_clean > len(self.clean):

@@ -54,7 +54,7 @@ class Prepared:
     def target(self) -> int | None:
         """The class that the attack evokes, if there is one."""
         attack = self.server.attack
-        return None if attack is None or attack.poison is None else attack.poison.target
+        return None if attack is None else getattr(attack.poison, "target", None)
 
     @property
     def task(self) -> Task:
@@ -62,7 +62,15 @@ class Prepared:
         return self.server.task
 
     def view(self) -> View:
-        """Returns the server's model, in whatever state it is, as a detector sees it."""
+        """Returns the server's model, in whatever state it is, as a detector sees it.
+
+        Raises:
+            UserError: the task is none of texts.
+        """
+        if self.task.modality != "text":
+            raise UserError(
+                f"detectors: need a task of text, and {type(self.task).__name__} has {self.task.modality}"
+            )
         server = self.server
         model: Any = server.model  # a TextModel, which every detector needs
         return View(

@@ -124,7 +124,7 @@ def _measured(prepared: Prepared, models: Path) -> dict[int, float]:
 def _trigger_digest(prepared: Prepared) -> str:
     """Names the triggered examples and what the attacker wants of them."""
     attack = prepared.server.attack
-    digest = hashlib.sha256(repr(attack and attack.poison and attack.poison.target).encode())
+    digest = hashlib.sha256(repr(attack and attack.poison and attack.poison.wanted).encode())
     triggered: Any = prepared.server.evaluate.triggered
     for field in fields(triggered):
         value = getattr(triggered, field.name)
