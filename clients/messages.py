@@ -11,7 +11,22 @@ import numpy as np
 from hauberk.clients.settings import Training
 from hauberk.strategies.update_matrix import Reply as ClientReply
 
-__all__ = ["ClientReply", "Instruction"]
+__all__ = ["ClientReply", "Handshake", "Instruction"]
+
+
+@dataclass(frozen=True)
+class Handshake:
+    """What a node says of itself before the first round.
+
+    Attributes:
+        client_id: which partition of the data it has been given.
+        version: of hauberk.
+        layout: a digest of the tensors that its model sends.
+    """
+
+    client_id: int
+    version: str
+    layout: str
 
 
 @dataclass(frozen=True, eq=False)

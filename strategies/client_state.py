@@ -24,7 +24,8 @@ MAX_ITEMS = 10_000  # of a tree: values and containers
 MAX_TENSORS = 500  # each has an entry in a checkpoint's header, whose size safetensors limits
 MAX_TEXT = 10_000  # characters of one text
 MAX_KEY = 200  # characters of one key
-_NUMBER_BYTES, _CHARACTER_BYTES = 8, 4
+MAX_CHARACTERS = 1 << 20  # of all texts and keys of a state
+_NUMBER_BYTES = 8
 
 
 def state_oddity(state: object, max_bytes: float) -> str | None:
@@ -37,7 +38,7 @@ def state_oddity(state: object, max_bytes: float) -> str | None:
     """
     if not isinstance(state, Mapping):
         return f"the state is a {type(state).__name__}, not a table"
-    n_items, n_tensors, n_bytes = 1, 0, 0
+    n_items, n_tensors, n_characters, n_bytes = 1, 0, 0, 0
     waiting: list[tuple[str, object, int]] = [("", state, 1)]  # name, value, depth
     while waiting:
         name, value, depth = waiting.pop()
@@ -49,9 +50,10 @@ def state_oddity(state: object, max_bytes: float) -> str | None:
                 return reason
             waiting += [(below, part, depth + 1) for below, part in _parts(name, value)]
         n_tensors += isinstance(value, Tensor | np.ndarray)
+        n_characters += _characters_of(value)
         n_bytes += _bytes_of(value)
-        if n_bytes > max_bytes or n_tensors > MAX_TENSORS:
-            return _too_heavy(n_bytes, max_bytes, n_tensors)
+        if n_bytes > max_bytes or n_tensors > MAX_TENSORS or n_characters > MAX_CHARACTERS:
+            return _too_heavy(n_bytes, max_bytes, n_tensors, n_characters)
         if reason := _odd_value(name, value):
             return reason
     return None
@@ -101,15 +103,18 @@ def _parts(name: str, container: Any) -> list[tuple[str, object]]:
     return list(container.items()) if isinstance(container, Mapping) else [(name, part) for part in container]
 
 
+def _characters_of(value: object) -> int:
+    """Returns the characters of a text or of a table's keys."""
+    if isinstance(value, Mapping):
+        return sum(map(len, value))
+    return len(value) if isinstance(value, str) else 0
+
+
 def _bytes_of(value: object) -> int:
-    """Returns how much a value holds, without what is in it: for a table, its keys."""
+    """Returns how much a value holds, without what is in a container."""
     if isinstance(value, Tensor):
         return value.numel() * value.element_size()
-    if isinstance(value, np.ndarray):
-        return value.nbytes
-    if isinstance(value, Mapping):
-        return sum(map(_bytes_of, value))
-    return _CHARACTER_BYTES * len(value) if isinstance(value, str) else _NUMBER_BYTES
+    return value.nbytes if isinstance(value, np.ndarray) else _NUMBER_BYTES + 4 * _characters_of(value)
 
 
 def _odd_key(key: object) -> str | None:
@@ -160,7 +165,9 @@ def _too_large(depth: int, n_items: int) -> str:
     return f"the state has {n_items} values, allowed are {MAX_ITEMS}"
 
 
-def _too_heavy(n_bytes: int, max_bytes: float, n_tensors: int) -> str:
+def _too_heavy(n_bytes: int, max_bytes: float, n_tensors: int, n_characters: int) -> str:
     if n_bytes > max_bytes:
         return f"the state holds {n_bytes} bytes, allowed are {max_bytes:.0f}"
-    return f"the state has {n_tensors} tensors, allowed are {MAX_TENSORS}"
+    if n_tensors > MAX_TENSORS:
+        return f"the state has {n_tensors} tensors, allowed are {MAX_TENSORS}"
+    return f"the state has {n_characters} characters of text, allowed are {MAX_CHARACTERS}"

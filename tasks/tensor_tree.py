@@ -29,11 +29,24 @@ def take_tensors(tree: Any, tensors: dict[str, Tensor]) -> Any:
 
 
 def put_tensors(skeleton: Any, tensors: dict[str, Tensor]) -> Any:
-    """Returns the tree that `take_tensors` took apart; keys come back as strings, tuples as lists."""
-    if isinstance(skeleton, dict) and "tensor" in skeleton:
-        return tensors[skeleton["tensor"]]
-    if isinstance(skeleton, dict) and "float" in skeleton:
-        return float(skeleton["float"])
-    if isinstance(skeleton, dict):
-        return {key: put_tensors(value, tensors) for key, value in skeleton["table"].items()}
-    return [put_tensors(item, tensors) for item in skeleton] if isinstance(skeleton, list) else skeleton
+    """Returns the tree that `take_tensors` took apart; keys come back as strings, tuples as lists.
+
+    Each tensor leaves ``tensors`` for its place, so that none stands in two, and what is left belongs nowhere.
+
+    Raises:
+        ValueError: ``skeleton`` is no tree that `take_tensors` leaves, or names a tensor that is not there.
+    """
+    if isinstance(skeleton, list):
+        return [put_tensors(item, tensors) for item in skeleton]
+    if not isinstance(skeleton, dict):
+        return skeleton
+    match list(skeleton.items()):
+        case [("tensor", str(name))] if name in tensors:
+            return tensors.pop(name)
+        case [("tensor", str(name))]:
+            raise ValueError(f"tensor {name[:20]!r} is not there, or stands in two places")
+        case [("float", "nan" | "inf" | "-inf" as name)]:
+            return float(name)
+        case [("table", dict(table))]:
+            return {key: put_tensors(value, tensors) for key, value in table.items()}
+    raise ValueError("neither a tensor's place nor a table")

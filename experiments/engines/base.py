@@ -17,12 +17,14 @@ class Engine(ABC):
     Attributes:
         name: what ``summary.json`` calls it.
         stop: ends the run when set: a dispatch then raises `hauberk.server.app.Stopped`.
+        warnings: what the user should know of who takes part, one line each; complete once there is a dispatch.
     """
 
     name: ClassVar[str]
 
     def __init__(self, stop: threading.Event) -> None:
         self.stop = stop
+        self.warnings: list[str] = []
 
     @abstractmethod
     def dispatch(self, prepared: Prepared) -> Dispatch:
@@ -39,6 +41,10 @@ class Engine(ABC):
     def take_losses(self) -> list[dict[str, Any]]:
         """Returns the workers that were lost since the last call, as a record holds them; their work was done again."""
         return []
+
+    def take_refused_nodes(self) -> dict[int, str]:
+        """Returns why nodes take no part that were refused since the last call, by node id, as a record holds them."""
+        return {}
 
     def close(self) -> None:  # noqa: B027  (an engine may have started nothing)
         """Begins to end what the engine has started; leaving the context waits for it. May be called again."""

@@ -27,27 +27,51 @@ from hauberk.experiments.runner.setup import Prepared, prepare
 from hauberk.experiments.spec.flat import flat_spec, unflatten
 from hauberk.experiments.spec.loader import Spec, parse
 from hauberk.server import app as server
+from hauberk.server.client_keys import read_client_keys
 from hauberk.server.round import Dispatch
 from hauberk.tasks.errors import UserError
 
-PATIENCE_S = 10.0
+KEYS = (
+    "client_keys.toml"  # in the folder of the runs: the clients' public keys, where nodes are authenticated
+)
 
 
 class FlowerEngine(Engine):
-    """The nodes of a Flower grid."""
+    """The nodes of a Flower grid.
+
+    Args:
+        grid: Flower's connection to them.
+        keys: the file of the clients' public keys, see `hauberk.server.client_keys`; nodes of a simulation have none.
+        stop: ends the run when set.
+    """
 
     name = "flower"
 
-    def __init__(self, grid: Grid, stop: threading.Event) -> None:
+    def __init__(self, grid: Grid, keys: Path, stop: threading.Event) -> None:
         super().__init__(stop)
-        self._grid = grid
+        self._grid, self._keys = grid, keys
+        self._refused_nodes: dict[int, str] = {}
 
     def dispatch(self, prepared: Prepared) -> Dispatch:  # noqa: D102
-        number = prepared.spec.federation.n_clients
+        spec, simulated = prepared.spec, isinstance(self._grid, InMemoryGrid)
         dispatch = server.FlowerDispatch(
-            self._grid, number, self.stop, patience_s=PATIENCE_S, hint=hint(self._grid, number)
+            self._grid,
+            prepared.server,
+            self.stop,
+            keys=None if simulated else read_client_keys(self._keys, spec.federation.n_clients),
+            node_wait_s=spec.engine.node_wait_s,
+            # In a simulation clients take turns, so that a round has no limit that is a client's.
+            timeout_s=None if simulated else spec.engine.client_timeout_s,
+            advice=advice(self._grid, spec.federation.n_clients) if simulated else None,
         )
-        return dispatch.register_nodes(clients.layout_hash(prepared.server.model))
+        dispatch.register_nodes()
+        self.warnings = dispatch.registration.warnings
+        self._refused_nodes = dispatch.registration.refused
+        return dispatch
+
+    def take_refused_nodes(self) -> dict[int, str]:  # noqa: D102
+        refused, self._refused_nodes = self._refused_nodes, {}
+        return refused
 
     def for_twin(self) -> Engine:
         """Returns the inline engine: a node lies by its own configuration, whatever the server wants."""
@@ -60,7 +84,8 @@ def main(grid: Grid, context: Context) -> None:
     check_forge(spec, grid)
     folder = folder_of(context.run_config, spec)
     with Terminal(Console()) as screen:
-        result = run_on(partial(FlowerEngine, grid), spec, folder, screen, resume=True)
+        engine = partial(FlowerEngine, grid, folder.parent / KEYS)
+        result = run_on(engine, spec, folder, screen, resume=True)
         show_summary(screen.console, result.summary, folder)
 
 
@@ -84,10 +109,10 @@ def folder_of(run_config: Mapping[str, Any], spec: Spec) -> Path:
     return Path(os.path.abspath(os.path.expanduser(out))) / f"{spec.name}-{spec.hash[:8]}"
 
 
-def hint(grid: Grid, n_clients: int) -> str:
-    """Returns the command that gives the simulation the right number of nodes."""
+def advice(grid: Grid, n_clients: int) -> str:
+    """Returns the command that gives a simulation the right number of nodes."""
     federation = getattr(grid.run, "federation_id", None) or "<federation>"
-    return f"; type: flwr federation simulation-config {federation} --num-supernodes {n_clients}"
+    return f"type: flwr federation simulation-config {federation} --num-supernodes {n_clients}"
 
 
 def make_worker(context: Context) -> Worker:

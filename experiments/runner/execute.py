@@ -114,6 +114,7 @@ def _play(
     """Plays the rounds after ``state`` and returns the last state; a round that fails is recorded."""
     dispatch, start, spec = engine.dispatch(prepared), state or prepared.start, prepared.spec
     folder.begin(spec, start.round)
+    recorder.started()
     try:
         return run_rounds(
             prepared.server, start, dispatch, spec.federation.rounds, spec.server.threads, recorder
@@ -161,6 +162,11 @@ class Recorder:
         self._since = time.perf_counter()
         self.round = state.round if state else 0
 
+    def started(self) -> None:
+        """Shows what there is to say of who takes part."""
+        for warning in self._engine.warnings:
+            self._screen.warned(warning)
+
     def round_started(self, number: int, n_clients: int) -> None:  # noqa: D102
         self.round = number - 1
         self._screen.round_started(number, n_clients)
@@ -171,7 +177,7 @@ class Recorder:
     def round_finished(self, state: ServerState, record: Record) -> None:  # noqa: D102
         started = time.perf_counter()
         now, self._since = started - self._since, started
-        line = {**line_of(record), "lost": self._engine.take_losses(), "wall": round(now, 3)}
+        line = {**line_of(record), **self._machines(), "wall": round(now, 3)}
         if state.round in self._natural:
             line[NATURAL] = self._natural[state.round]
         if self._models is not None:
@@ -183,8 +189,13 @@ class Recorder:
 
     def failed(self, error: RoundFailed) -> None:
         """Records why the round after the last finished one failed."""
-        about = {"failed": str(error), "refused": error.refused, "lost": self._engine.take_losses()}
+        about = {"failed": str(error), "refused": error.refused, **self._machines()}
         self._folder.record({"round": self.round + 1, **about})
+
+    def _machines(self) -> dict[str, Any]:
+        """Returns what a record holds of the machines: workers that were lost, nodes that were refused at the start."""
+        refused = self._engine.take_refused_nodes()
+        return {"lost": self._engine.take_losses(), **({"refused_nodes": refused} if refused else {})}
 
 
 def _spec(spec: Spec | Mapping[str, Any] | str | Path) -> Spec:

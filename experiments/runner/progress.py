@@ -27,6 +27,9 @@ class Screen(Protocol):
     def ready(self, prepared: Prepared) -> None:
         """Data and model are there."""
 
+    def warned(self, line: str) -> None:
+        """Something of which the user should know, and which does not stop the run."""
+
     def round_started(self, number: int, n_clients: int) -> None:
         """Round ``number`` asks ``n_clients`` clients."""
 
@@ -45,6 +48,7 @@ class Quiet:
 
     def begin(self, spec: Spec, parts: Parts, played: int, engine: str) -> None: ...  # noqa: D102
     def ready(self, prepared: Prepared) -> None: ...  # noqa: D102
+    def warned(self, line: str) -> None: ...  # noqa: D102
     def round_started(self, number: int, n_clients: int) -> None: ...  # noqa: D102
     def reply_received(self, reply: ClientReply) -> None: ...  # noqa: D102
     def round_finished(self, line: Mapping[str, Any]) -> None: ...  # noqa: D102
@@ -94,7 +98,7 @@ class Terminal:
 
     def ready(self, prepared: Prepared) -> None:  # noqa: D102
         for warning in prepared.warnings:
-            self.console.print(f"[yellow]warning:[/] {escape(warning)}", highlight=False)
+            self.warned(warning)
         self._primary = prepared.task.metrics[0]
         evaluated = len(prepared.server.evaluate.clean)
         trained = sum(len(rows) for rows in prepared.worker.partitions)
@@ -104,6 +108,9 @@ class Terminal:
             f"{len(prepared.start.parameters):,} parameters",
             highlight=False,
         )
+
+    def warned(self, line: str) -> None:  # noqa: D102
+        self.console.print(f"[yellow]warning:[/] {escape(line)}", highlight=False)
 
     def round_started(self, number: int, n_clients: int) -> None:  # noqa: D102
         self._progress.update(

@@ -153,12 +153,13 @@ class ServerSection(Section):
 
 
 class EngineSection(Section):
-    """Where the clients run."""
+    """Where the clients run, and how long one waits for them."""
 
     name: Literal["ray", "inline"] = "ray"
     workers: int | None = Field(None, ge=1)
     threads_per_client: int = Field(1, ge=1)
     client_timeout_s: float = Field(600, gt=0)
+    node_wait_s: float = Field(10, ge=0)  # until as many nodes of a Flower federation are there as clients
 
 
 Repairs = Annotated[list[Component], NamedList(REPAIRS)]

@@ -14,6 +14,7 @@ from torch import Tensor
 from hauberk.strategies.flower.client_metrics import mean_metrics
 from hauberk.strategies.guard import Guard
 from hauberk.strategies.layout import Layout, layout_of
+from hauberk.strategies.npy import read_npy
 from hauberk.strategies.printable import brief
 from hauberk.strategies.update_matrix import Reply
 
@@ -51,8 +52,8 @@ class Sent:
 
 
 def unpacked(record: ArrayRecord) -> dict[str, np.ndarray]:
-    """Returns the arrays of ``record`` by name."""
-    return {name: array.numpy() for name, array in record.items()}
+    """Returns the arrays of ``record`` by name, as views of its bytes; raises ValueError for what is no array."""
+    return {name: read_npy(array.data) for name, array in record.items()}
 
 
 def flat(values: Mapping[str, np.ndarray], layout: Layout) -> Tensor:

@@ -17,6 +17,7 @@ from hauberk.server import checkpoint
 from hauberk.server.round import run_round
 
 Lie = Callable[[ClientReply], ClientReply]
+RUN = {"spec": "a"}
 SHARED = torch.zeros(4)
 NOTHINGS = {str(n): np.zeros(0, np.int64) for n in range(1000)}
 
@@ -32,7 +33,7 @@ def with_report(report) -> Lie:
 LIES: dict[str, tuple[Lie, str]] = {
     "complex": (with_state({"x": torch.zeros(2, dtype=torch.complex128)}), "has dtype complex128"),
     "surrogate": (with_state({"\ud800": 1}), "has a key that UTF-8 cannot hold"),
-    "large": (with_state({"x": torch.zeros(8 << 20)}), "the state holds 33554436 bytes, allowed are"),
+    "large": (with_state({"x": torch.zeros(8 << 20)}), "the state holds 33554444 bytes, allowed are"),
     "bytes": (with_state({"x": b"?"}), "is a bytes"),
     "infinite": (with_state({"x": float("inf")}), "is inf"),
     "no table": (with_state([]), "is a list, not a table"),
@@ -57,8 +58,8 @@ def two_rounds(tables, tmp_path):
                 yield lie(reply) if instruction.client_id == 0 else reply
 
         state, first = run_round(server, prepared.start, lying)
-        checkpoint.save(tmp_path, state, "hash")
-        again = checkpoint.load(tmp_path, "hash")
+        checkpoint.save(tmp_path, state, RUN)
+        again = checkpoint.load(tmp_path, RUN)
         _, second = run_round(server, again, lambda instructions: map(worker.fit, instructions))
         return again, first, second
 

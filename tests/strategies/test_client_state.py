@@ -69,9 +69,9 @@ ODD = [
     ({"x": nested(MAX_DEPTH)}, f"the state is {MAX_DEPTH + 1} levels deep, allowed are {MAX_DEPTH}"),
     ({"x": [0] * MAX_ITEMS}, f"the state has {MAX_ITEMS + 2} values, allowed are {MAX_ITEMS}"),
     ({"x": [torch.ones(1)] * (MAX_TENSORS + 1)}, f"the state has {MAX_TENSORS + 1} tensors"),
-    ({"x": torch.zeros(8 << 20)}, "the state holds 33554436 bytes, allowed are 1048624"),
-    ({"x": torch.zeros(1).expand(10**12)}, "the state holds 4000000000004 bytes"),  # nothing of it is copied
-    ({"x": np.broadcast_to(np.float32(0), (10**6, 10**6))}, "the state holds 4000000000004 bytes"),
+    ({"x": torch.zeros(8 << 20)}, "the state holds 33554444 bytes, allowed are 1048624"),
+    ({"x": torch.zeros(1).expand(10**12)}, "the state holds 4000000000012 bytes"),  # nothing of it is copied
+    ({"x": np.broadcast_to(np.float32(0), (10**6, 10**6))}, "the state holds 4000000000012 bytes"),
     ({"x": ["t" * MAX_TEXT] * 30}, "bytes, allowed are 1048624"),
 ]  # fmt: skip
 
@@ -97,6 +97,12 @@ def test_the_ratio_grants_a_multiple_of_the_parameters():
     assert "allowed are 9437184" in Guard(state_ratio=2).state(state, layout)
     with pytest.raises(ValueError, match=r"Guard\.state_ratio must be a number >= 0, got -1"):
         Guard(state_ratio=-1)
+
+
+def test_all_texts_together_are_limited_whatever_the_size_of_the_model():
+    layout = layout_of({"weight": np.zeros(8 * MEBIBYTE, np.float32)})
+    reason = "the state has 1050001 characters of text, allowed are 1048576"
+    assert Guard().state({"x": ["t" * MAX_TEXT] * 105}, layout) == reason
 
 
 def test_a_copy_has_memory_of_its_own_and_the_forms_that_a_file_gives_back():

@@ -19,6 +19,7 @@ from hauberk.strategies.client_state import DTYPES
 
 ARRAYS = {"w": np.ones((2, 3), np.float32), "b": np.zeros((), np.float32), "steps": np.array(7)}
 LAYOUT = layout_of(ARRAYS)
+RUN = {"spec": "a"}
 
 numbers = (
     st.integers()
@@ -100,8 +101,8 @@ def test_a_reply_is_accepted_or_refused_and_what_is_accepted_can_be_kept(folder,
         assert reason.isprintable()
         assert len(reason) < 500
     json.dumps({"refused": collected.refused, "reports": collected.reports}, allow_nan=False).encode()
-    checkpoint.save(folder, ServerState(1, torch.zeros(2), None, collected.states), "hash")
-    back = checkpoint.load(folder, "hash").clients
+    checkpoint.save(folder, ServerState(1, torch.zeros(2), None, collected.states), RUN)
+    back = checkpoint.load(folder, RUN).clients
     assert same(back, collected.states)
 
 
