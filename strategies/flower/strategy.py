@@ -98,13 +98,7 @@ class RobustStrategy(Strategy):
         train_metrics_aggr_fn: MetricsFn | None = None,
         evaluate_metrics_aggr_fn: MetricsFn | None = None,
     ) -> None:
-        missing = needs_of(aggregator) & {
-            name for name, value in (("root_update", root_update), ("logits", logits)) if value is None
-        }
-        if missing:
-            raise ValueError(
-                f"{type(aggregator).__name__} needs {sorted(missing)}: give them to RobustStrategy."
-            )
+        _check_given(aggregator, root_update=root_update, logits=logits)
         self.aggregator = aggregator
         self.root_update = root_update
         self.logits = logits
@@ -250,6 +244,13 @@ class RobustStrategy(Strategy):
         if reason is not None:
             raise ValueError(f"What root_update returned for round {server_round} cannot be used: {reason}.")
         return (flat(values, sent.layout) - sent.parameters).float()
+
+
+def _check_given(aggregator: Aggregator, **given: Any) -> None:
+    """Raises ValueError if ``aggregator`` needs something of which nothing is given."""
+    missing = needs_of(aggregator) & {name for name, value in given.items() if value is None}
+    if missing:
+        raise ValueError(f"{type(aggregator).__name__} needs {sorted(missing)}: give them to RobustStrategy.")
 
 
 def _fewest(aggregator: Aggregator) -> int:
