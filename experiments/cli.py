@@ -36,6 +36,13 @@ def run(
     change: Changes = None,
     out: Annotated[Path | None, typer.Option(help="the run's folder; default runs/<name>-<hash8>")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="go on from the last checkpoint")] = False,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            help="the Ray cluster: auto (that `ray start` started here), HOST:PORT or ray://HOST:PORT; "
+            "default RAY_ADDRESS, or else a Ray of the run's own"
+        ),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="show nothing but errors")] = False,
 ) -> None:
     """Run one experiment and leave a folder with its records."""
@@ -46,7 +53,8 @@ def run(
 
     console = Console(quiet=quiet)
     with Terminal(console) as screen:
-        result = run_spec(load(spec, change or []), out=out, resume=resume, screen=screen)
+        settings = load(spec, change or [])
+        result = run_spec(settings, out=out, resume=resume, screen=screen, address=address)
     show_summary(console, result.summary, result.folder)
 
 

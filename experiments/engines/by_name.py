@@ -28,6 +28,10 @@ def engine_of(spec: Spec, stop: threading.Event, address: str | None = None) -> 
         from hauberk.experiments.engines.inline import InlineEngine
 
         return InlineEngine(stop)
+    if spec.engine.name == "flower":
+        from hauberk.experiments.engines.simulation import SimulationEngine
+
+        return SimulationEngine(spec, stop)
     from hauberk.experiments.engines.ray import RayEngine
 
     return RayEngine(spec, stop, address)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,9 +40,7 @@ def connect(address: str | None = None) -> bool:
     own: dict[str, Any] = (
         {"include_dashboard": False, "num_cpus": default_workers()} if where == "local" else {}
     )
-    # A lost worker is reported by its client's id; Ray's own paragraph on stdout would bury that.
-    ray._private.worker.print_to_stdstream = lambda *_args, **_kwargs: None
-    logging.getLogger("ray").setLevel(logging.ERROR)
+    quieten()
     try:
         ray.init(where, logging_level=logging.ERROR, log_to_driver=False, configure_logging=False, **own)
     except (ConnectionError, ValueError, RuntimeError) as error:
@@ -48,6 +48,19 @@ def connect(address: str | None = None) -> bool:
             f"address: no Ray cluster answers at {where!r}: {' '.join(str(error).split())}"
         ) from None
     return True
+
+
+def quieten() -> None:
+    """Keeps Ray's paragraphs off the terminal: a lost worker is reported by its client's id, which they would bury."""
+    ray._private.worker.print_to_stdstream = lambda *_args, **_kwargs: None
+    logging.getLogger("ray").setLevel(logging.ERROR)
+
+
+def reclaim_signals() -> None:
+    """Takes back the signals that Ray's core has put handlers of its own on."""
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.getsignal(number))
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -49,7 +48,7 @@ class RayEngine(Engine):
         try:
             while not self._pool.wait_connected(POLL_S):
                 self._check()
-            reclaim_signals()
+            cluster.reclaim_signals()
             self._pool.keep(make_worker, ray.put(prepared.worker), prepared.spec.device)
             while not self._pool.size:
                 self._check()
@@ -111,10 +110,3 @@ def reply_of(future: Future, client_id: int) -> ClientReply:
         return future.result()
     except WorkFailed as failure:
         return ClientReply(client_id, None, 0, error=str(failure))
-
-
-def reclaim_signals() -> None:
-    """Takes back the signals that Ray's core has put handlers of its own on."""
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.getsignal(number))

@@ -155,7 +155,7 @@ class ServerSection(Section):
 class EngineSection(Section):
     """Where the clients run, and how long one waits for them."""
 
-    name: Literal["ray", "inline"] = "ray"
+    name: Literal["ray", "inline", "flower"] = "ray"
     workers: int | None = Field(None, ge=1)
     threads_per_client: int = Field(1, ge=1)
     client_timeout_s: float = Field(600, gt=0)

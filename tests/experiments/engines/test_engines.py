@@ -39,6 +39,12 @@ def test_ray_gives_the_same_bits_with_any_number_of_workers(tables, tmp_path, re
     assert summary["engine"] == "ray"
 
 
+def test_flowers_own_simulation_gives_the_same_bits(tables, tmp_path, reference):
+    summary = run(changed(tables, name="flower", workers=2), out=tmp_path / "flower").summary
+    assert summary["model_sha256"] == reference["model_sha256"]
+    assert summary["engine"] == "flower"
+
+
 def test_another_name_gives_the_same_bits_and_another_seed_does_not(tables, tmp_path, reference):
     assert (
         run({**tables, "name": "other"}, out=tmp_path / "a").summary["model_sha256"]

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import cloudpickle
 import numpy as np
 import pytest
+import ray
 import torch
 
 from hauberk.attacks import Attack, Tamper
@@ -75,6 +76,15 @@ REASONS = {
     "examples": "claims 1e+09 examples",
     "silent": "holds no tensors",
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _open_session():
+    """A Ray session that its user has opened: runs use it, and leave it open."""
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    yield
+    assert ray.is_initialized()
+    ray.shutdown()
 
 
 @pytest.fixture
