@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import pytest
 import torch
 
@@ -13,10 +16,11 @@ from hauberk.strategies.base import Aggregation, Rule
 from hauberk.tasks.errors import UserError
 
 
+@dataclass(frozen=True)
 class Trusting(Rule):
     """Returns the server's own update, and so shows what it is."""
 
-    needs = frozenset({"root_update"})
+    needs: ClassVar = frozenset({"root_update"})
 
     def __call__(self, updates, *, context=None, state=None):
         return Aggregation(context.root_update.clone())
