@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from hauberk.experiments import run
-from hauberk.experiments.runner.run_dir import read_rounds
+from hauberk.experiments.runner.records import read_rounds
 from hauberk.server.forensics import RATIO, forensics
 from hauberk.strategies import AGGREGATORS, layout_of
 from hauberk.strategies.kernels.geometry import Geometry
