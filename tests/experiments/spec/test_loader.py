@@ -58,7 +58,7 @@ def test_all_mistakes_are_reported_at_once(tables):
         ("attack.poison.words=[1]", "attack.poison.words.0: input should be a valid string"),
         ("training.optimizer.lr=-1.0", "training.optimizer.lr: must be above 0, got -1.0"),
         ("training.precision=half", "training.precision"),
-        ("engine.name=rya", "engine.name: input should be 'ray' or 'inline', got 'rya'"),
+        ("engine.name=rya", "engine.name: input should be 'ray', 'inline' or 'flower', got 'rya'"),
         ("engine.client_timeout_s=0", "engine.client_timeout_s: input should be greater than 0"),
         ("name=a/b", "name: string should match pattern"),
         ("aggregator=[1]", "aggregator"),
