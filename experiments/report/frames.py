@@ -88,10 +88,7 @@ def read_frames(cells: pd.DataFrame, rounds: pd.DataFrame, metrics: Sequence[Met
     """
     _check(cells)
     cells = _completed(cells, metrics)
-    varying = [column for column in _dimensions(cells) if cells[column].nunique(dropna=False) > 1]
-    for column in varying:
-        cells[column] = ["-" if pd.isna(value) else str(value) for value in cells[column]]
-    constants = {column: str(cells[column].iloc[0]) for column in _dimensions(cells) if column not in varying}
+    varying, constants = _dimensions(cells)
     _check_distinct(cells, ["rule", "attack", *varying, "seed"])
     return Frames(cells, _read_rounds(rounds), tuple(metrics), tuple(varying), constants)
 
