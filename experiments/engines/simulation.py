@@ -21,7 +21,7 @@ from flwr.app import Context
 from flwr.serverapp import Grid
 from flwr.simulation import run_simulation
 
-from hauberk.clients.app import client_app, layout_hash
+from hauberk.clients.app import client_app
 from hauberk.experiments.engines.base import Engine
 from hauberk.experiments.engines.client_round import make_worker
 from hauberk.experiments.engines.cluster import default_workers, quieten, reclaim_signals
@@ -57,8 +57,8 @@ class SimulationEngine(Engine):
         federation = prepared.spec.federation
         turns = ceil(federation.cohort_size / self._workers)
         timeout_s = turns * prepared.spec.engine.client_timeout_s
-        dispatch = FlowerDispatch(grid, federation.n_clients, self.stop, timeout_s=timeout_s)
-        nodes = dispatch.register_nodes(layout_hash(prepared.server.model))
+        dispatch = FlowerDispatch(grid, prepared.server, self.stop, timeout_s=timeout_s)
+        nodes = dispatch.register_nodes()
         reclaim_signals()
         return nodes
 
