@@ -68,6 +68,26 @@ def plan(spec: SpecPath, change: Changes = None) -> None:
 
 
 @app.command()
+def bench(
+    grid: Annotated[Path, typer.Argument(metavar="GRID", help="a grid file (TOML): a spec with a [grid]")],
+    change: Changes = None,
+    out: Annotated[Path | None, typer.Option(help="the benchmark's folder; default runs/<name>")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="cells at once; default one a core")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="play the cells that are not finished")] = False,
+    address: Annotated[str | None, typer.Option(help="a Ray cluster: auto, host:port or ray://...")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="show nothing but errors")] = False,
+) -> None:
+    """Play every cell of a grid, each once; exit code 4 where some failed."""
+    from hauberk.experiments.bench.command import bench_grid, show_outcome
+
+    console = Console(quiet=quiet)
+    outcome = bench_grid(
+        console, grid, out=out, workers=workers, resume=resume, address=address, changes=tuple(change or ())
+    )
+    raise typer.Exit(show_outcome(console, outcome))
+
+
+@app.command()
 def export(
     run_folder: RunPath,
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="where to write the model")],

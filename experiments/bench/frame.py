@@ -1,0 +1,100 @@
+"""A benchmark's cells as a table: one row a cell, finished or not, with what it computed and what it cost."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from hauberk.experiments.bench.grid import NO_ATTACK, label_of
+from hauberk.experiments.bench.results import BenchCell, Results
+from hauberk.experiments.runner.run_dir import read_rounds
+from hauberk.experiments.spec import loader
+from hauberk.experiments.spec.components import parameters_of
+from hauberk.experiments.spec.registry import aggregators
+from hauberk.strategies.base import needs_of
+from hauberk.tasks.errors import UserError
+
+AXES = {"aggregator": "rule", "aggregator.name": "rule", "attack": "attack", "seed": "seed"}
+
+
+def cells_frame(results: Results) -> pd.DataFrame:
+    """Returns one row for each cell; a column that a cell has no value for is None there."""
+    return pd.DataFrame([_row(results, cell) for cell in results.cells])
+
+
+def rounds_frame(results: Results) -> pd.DataFrame:
+    """Returns one row for each recorded round of each cell, unfinished ones too."""
+    rows: list[dict[str, Any]] = []
+    for cell in results.cells:
+        folder = results.folder(cell)
+        if (folder / "rounds.jsonl").exists():
+            rows += [
+                {"cell": cell.id, **_numbers(line)} for line in read_rounds(folder) if "failed" not in line
+            ]
+    return pd.DataFrame(rows)
+
+
+def _row(results: Results, cell: BenchCell) -> dict[str, Any]:
+    tables, status = cell.tables, results.status(cell)
+    row = {
+        "cell": cell.id,
+        **_labels(cell),
+        "model": tables["task"]["model"]["name"],
+        "dataset": label_of(tables["task"]["dataset"]),
+        "partition": _partition(tables),
+        "needs": server_needs(tables),
+        "status": status,
+        "reason": results.reason(cell),
+        "run_dir": os.path.relpath(results.folder(cell), results.path),
+        "command": f"hauberk run {os.path.relpath(results.folder(cell), results.path)}/spec.toml",
+    }
+    return row | (_figures(results.folder(cell)) if status == "finished" else {})
+
+
+def _labels(cell: BenchCell) -> dict[str, Any]:
+    """Returns the cell's place in the grid: rule, attack and seed by these names, other keys by their own."""
+    attack = cell.tables.get("attack")
+    labels: dict[str, Any] = {
+        "rule": cell.tables["aggregator"]["name"],
+        "attack": label_of(attack) if attack else NO_ATTACK,
+        "seed": cell.tables.get("seed", 0),
+    }
+    for key, value in cell.values.items():
+        labels[AXES.get(key, key)] = int(value) if key == "seed" else value
+    return labels
+
+
+def _partition(tables: Mapping[str, Any]) -> str:
+    partition = dict(tables["federation"].get("partition", {"name": "iid"}))
+    name = partition.pop("name")
+    return " ".join([name, *(f"{key} {value:g}" for key, value in partition.items() if key == "alpha")])
+
+
+def server_needs(tables: Mapping[str, Any]) -> str:
+    """Returns what a rule's server must have or know: the number of liars, clean data, both or nothing."""
+    section = tables["aggregator"]
+    before = [stage for stage in section.get("before", ()) if "n_malicious" in stage]
+    knows_f = bool(before) or "n_malicious" in parameters_of(aggregators()[section["name"]])
+    clean = "root_update" in needs_of(loader.parse(tables).parts.aggregator) or bool(
+        tables.get("server", {}).get("clean", {}).get("n_examples")
+    )
+    return " and ".join(["f"] * knows_f + ["clean data"] * clean) or "nothing"
+
+
+def _figures(folder: Path) -> dict[str, Any]:
+    try:
+        summary = json.loads((folder / "summary.json").read_text(encoding="utf8"))
+    except json.JSONDecodeError as error:
+        raise UserError(f"{folder / 'summary.json'}: damaged: {error}") from None
+    costs = {"wall_seconds": summary["seconds"], "knowledge": summary.get("knowledge")}
+    return {**summary["final"], **costs, **summary.get("costs", {})}
+
+
+def _numbers(line: Mapping[str, Any]) -> dict[str, Any]:
+    plain = {key: value for key, value in line.items() if isinstance(value, int | float) or value is None}
+    return {**plain, "seconds": line.get("wall")}

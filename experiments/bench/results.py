@@ -1,0 +1,131 @@
+"""A benchmark's folder: ``grid.json`` says which cells there are, each of which is an ordinary run's folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from hauberk.experiments.bench.grid import Cell, Grid
+from hauberk.experiments.runner.twin import twin_spec
+from hauberk.experiments.spec.loader import Spec
+from hauberk.server.checkpoint import write_whole
+from hauberk.tasks.errors import UserError
+
+Status = Literal["finished", "failed", "missing"]
+GRID = "grid.json"
+CELLS = "cells"
+FAILURES = "failures"
+
+
+@dataclass(frozen=True)
+class BenchCell:
+    """A cell with a place in the benchmark's folder.
+
+    Attributes:
+        id: names its folder: a digest of what it computes.
+        values: the label of each of the grid's keys.
+        tables: its spec, resolved.
+        attacked: whether anybody lies in it; one in which nobody does is the twin of those in which somebody does.
+        twin: the spec's hash of its twin: the same for a cell and the one in which nobody lies.
+    """
+
+    id: str
+    values: dict[str, str]
+    tables: dict[str, Any]
+    attacked: bool
+    twin: str
+
+    @property
+    def name(self) -> str:
+        """The cell in one line."""
+        return ", ".join(f"{key}={value}" for key, value in self.values.items())
+
+
+@dataclass(frozen=True)
+class Results:
+    """The folder of one benchmark."""
+
+    path: Path
+    name: str
+    cells: tuple[BenchCell, ...]
+
+    def folder(self, cell: BenchCell) -> Path:
+        """Returns the run's folder of a cell."""
+        return self.path / CELLS / cell.id
+
+    def status(self, cell: BenchCell) -> Status:
+        """Returns what has become of a cell so far."""
+        if (self.folder(cell) / "summary.json").exists():
+            return "finished"
+        return "failed" if self._failure(cell).exists() else "missing"
+
+    def reason(self, cell: BenchCell) -> str:
+        """Returns why a cell failed; nothing where it did not."""
+        path = self._failure(cell)
+        return json.loads(path.read_text(encoding="utf8"))["reason"] if path.exists() else ""
+
+    def fail(self, cell: BenchCell, reason: str) -> None:
+        """Writes down why a cell failed."""
+        self._failure(cell).parent.mkdir(parents=True, exist_ok=True)
+        write_whole(self._failure(cell), (json.dumps({"cell": cell.name, "reason": reason}) + "\n").encode())
+
+    def forget_failure(self, cell: BenchCell) -> None:
+        """Lets a failed cell be tried again."""
+        self._failure(cell).unlink(missing_ok=True)
+
+    def _failure(self, cell: BenchCell) -> Path:
+        return self.path / FAILURES / f"{cell.id}.json"
+
+
+def open_results(
+    path: Path, grid: Grid, cells: Sequence[Cell], specs: Sequence[Spec], *, resume: bool
+) -> Results:
+    """Returns the folder of ``grid``, made where it is not there yet.
+
+    Raises:
+        UserError: it holds another grid, or this one, begun, without ``resume``.
+    """
+    placed = tuple(map(_placed, cells, specs))
+    known = path / GRID
+    if not known.exists():
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise UserError(f"{path}: --out must be a benchmark's folder or empty; this holds other files")
+        (path / CELLS).mkdir(parents=True, exist_ok=True)
+        about = [asdict(one) for one in placed]
+        write_whole(known, (json.dumps({"name": grid.name, "cells": about}, indent=1) + "\n").encode())
+        return Results(path, grid.name, placed)
+    held = read_results(path)
+    if {one.id for one in held.cells} != {one.id for one in placed}:
+        lacking = len({one.id for one in held.cells} - {one.id for one in placed})
+        raise UserError(
+            f"{path}: holds another grid, of {len(held.cells)} cells of which {lacking} are not among these "
+            f"{len(placed)}; choose another --out"
+        )
+    if not resume:
+        done = sum(held.status(one) == "finished" for one in held.cells)
+        raise UserError(f"{path}: holds this grid, {done} of {len(placed)} cells finished; --resume goes on")
+    return held
+
+
+def read_results(path: str | Path) -> Results:
+    """Returns the benchmark in the folder ``path``; raises UserError where there is none."""
+    path = Path(path)
+    try:
+        about = json.loads((path / GRID).read_text(encoding="utf8"))
+        cells = tuple(BenchCell(**one) for one in about["cells"])
+    except FileNotFoundError:
+        raise UserError(f"{path}: holds no benchmark (no {GRID})") from None
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise UserError(f"{path / GRID}: damaged: {type(error).__name__}: {error}") from None
+    return Results(path, about["name"], cells)
+
+
+def _placed(cell: Cell, spec: Spec) -> BenchCell:
+    tables = spec.to_dict()
+    digest = hashlib.sha256(json.dumps(tables, sort_keys=True).encode()).hexdigest()
+    attacked = bool(spec.attack and spec.federation.n_malicious)
+    return BenchCell(digest[:12], cell.values, tables, attacked, twin_spec(spec).hash)
