@@ -88,6 +88,21 @@ def bench(
 
 
 @app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="a benchmark's folder, finished or not")],
+    html: Annotated[Path | None, typer.Option(help="one page that opens from disk")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="the same figures as Markdown")] = None,
+    csv: Annotated[Path | None, typer.Option(help="a row a cell")] = None,
+    parquet: Annotated[Path | None, typer.Option(help="a row a cell, typed")] = None,
+) -> None:
+    """Report a benchmark; by default as DIR/report.html and DIR/report.md."""
+    from hauberk.experiments.bench.report import report_benchmark
+
+    for path in report_benchmark(folder, html=html, markdown=markdown, csv=csv, parquet=parquet):
+        Console().print(str(path), highlight=False)
+
+
+@app.command()
 def export(
     run_folder: RunPath,
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="where to write the model")],

@@ -1,0 +1,44 @@
+"""What ``hauberk report`` does: a benchmark's folder becomes a page, Markdown and tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hauberk.experiments.bench.frame import cells_frame, rounds_frame
+from hauberk.experiments.bench.results import read_results
+from hauberk.experiments.report.benchmark_report import ReportMeta
+from hauberk.experiments.report.write import write_report
+from hauberk.experiments.runner.finalize import versions
+
+
+def report_benchmark(
+    folder: Path,
+    *,
+    html: Path | None = None,
+    markdown: Path | None = None,
+    csv: Path | None = None,
+    parquet: Path | None = None,
+) -> list[Path]:
+    """Writes the files that are asked for, or a page and Markdown beside the cells, and returns them.
+
+    Raises:
+        UserError: there is no benchmark in ``folder``, or nothing of it is finished yet.
+    """
+    if not any((html, markdown, csv, parquet)):
+        html, markdown = folder / "report.html", folder / "report.md"
+    results = read_results(folder)
+    meta = ReportMeta(
+        name=results.name,
+        command=f"hauberk bench GRID --out {folder}",
+        versions=versions(),
+        root=folder,
+    )
+    return write_report(
+        cells_frame(results),
+        rounds_frame(results),
+        meta,
+        html=html,
+        markdown=markdown,
+        csv=csv,
+        parquet=parquet,
+    )
