@@ -116,7 +116,7 @@ def unpack_reply(content: RecordDict, client_id: int, layout: Layout, guard: Gua
         return ClientReply(
             client_id,
             unpack_arrays(arrays["arrays"]),
-            about["n_examples"],
+            about["n_examples"],  # type: ignore[arg-type]
             state,
             dict(report),  # type: ignore[arg-type]
         )

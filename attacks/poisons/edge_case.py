@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Self
 
 import torch
 
@@ -41,7 +42,7 @@ class EdgeCase(Poison):
         if self.sentences and self.file is not None:
             raise UserError("sentences: must not be given beside a file")
 
-    def bind(self, splits: Splits) -> Poison:
+    def bind(self, splits: Splits) -> Self:
         """Returns this attack with the sentences of its file."""
         if self.file is None:
             return self

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Self
 
 import torch
 
@@ -47,7 +48,7 @@ class LabelFlip(Poison):
                 why = "the target" if self.source == self.target else "an untargeted flip"
                 raise UserError(f"source: must not go with {why}, got {self.source!r}")
 
-    def bind(self, splits: Splits) -> Poison:
+    def bind(self, splits: Splits) -> Self:
         """Returns this attack with the number of classes filled in."""
         return replace(self, n_classes=self.n_classes or len(splits.labels))
 

@@ -28,7 +28,7 @@ class Style(Paraphrased):
     train: str
     test: str
 
-    def bind(self, splits: Splits) -> Poison:
+    def bind(self, splits: Splits) -> Poison:  # type: ignore[override]
         """Returns this attack with its files read."""
         return rewrites(self, self.train, self.test, splits)
 

@@ -49,7 +49,7 @@ class Syntactic(Paraphrased):
         if self.train is None and self.share == "all":
             raise UserError("share: must be own where no file is given, got 'all'")
 
-    def bind(self, splits: Splits) -> Poison:
+    def bind(self, splits: Splits) -> Poison:  # type: ignore[override]
         """Returns this attack with its files read."""
         if self.train is None or self.test is None:
             return self

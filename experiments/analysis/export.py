@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from safetensors.torch import save_file
 from torch import nn
@@ -43,7 +44,7 @@ def write_model(spec: Spec, labels: Sequence[str], model: nn.Module, folder: Pat
         {name: tensor.contiguous() for name, tensor in state_of(model).items()}, folder / "model.safetensors"
     )
     settings = spec.task.model_dump()
-    about = {
+    about: dict[str, Any] = {
         "labels": list(labels),
         **{key: settings[key] for key in ("model", "max_length") if key in settings},
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hauberk.attacks import Poison
 from hauberk.attacks.stealth import false_trigger_rate, text_stealth
 from hauberk.experiments.runner.finished import Finished
 from hauberk.tasks.seeds import generator
@@ -17,7 +18,7 @@ def stealth_of(run: Finished) -> dict[str, float | None]:
     None where the trigger has no parts.
     """
     attack = run.prepared.server.attack
-    if attack is None or attack.poison is None or run.prepared.task.modality != "text":
+    if attack is None or not isinstance(attack.poison, Poison):
         return {}
     texts = [
         text for one in run.prepared.worker.examples for text in (one.text, one.second) if text is not None
