@@ -50,7 +50,7 @@ def test_the_parts_agree_with_float64(n, d, seed):
     bound = norms.quantile(0.5)
     with pytest.MonkeyPatch.context() as patch:
         alike = torch.rand(n, generator=rng) > 0.3
-        patch.setattr(sign_guard, "most_alike", lambda shares, by_id: alike)
+        patch.setattr(sign_guard, "largest_sign_cluster", lambda shares, by_id: alike)
         result = SignGuard()(updates)
     believed = alike & (norms >= 0.1 * bound) & (norms <= 3 * bound)
     if not believed.any():
