@@ -10,7 +10,7 @@ from hauberk.experiments.bench.schedule import schedule_of
 
 
 def cell(id, attacked=True):
-    return BenchCell(id, {"id": id}, {}, attacked)
+    return BenchCell(id, {"id": id}, {}, attacked, "twin")
 
 
 def test_a_cell_waits_for_its_twin_and_others_do_not():
