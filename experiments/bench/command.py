@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,7 +48,10 @@ def bench_grid(
     grid = read_grid(grid_file, changes)
     cells = grid.cells()
     specs = check_cells(cells)
-    results = open_results(out or Path("runs") / grid.name, grid, cells, specs, resume=resume)
+    out = out or Path("runs") / grid.name
+    options = [part for change in changes for part in ("--set", change)]
+    command = shlex.join(["hauberk", "bench", str(grid_file), *options])
+    results = open_results(out, grid, cells, specs, resume=resume, command=command)
     schedule = _left(results)
     n_finished = len(results.cells) - len(schedule.waiting)
     console.print(

@@ -19,7 +19,16 @@ from hauberk.experiments.spec.registry import aggregators
 from hauberk.strategies.base import needs_of
 from hauberk.tasks.errors import UserError
 
-AXES = {"aggregator": "rule", "aggregator.name": "rule", "attack": "attack", "seed": "seed"}
+AXES = {
+    "aggregator": "rule",
+    "aggregator.name": "rule",
+    "attack": "attack",
+    "seed": "seed",
+    "task.model": "model",
+    "task.model.name": "model",
+    "task.dataset": "dataset",
+    "federation.partition": "partition",
+}
 
 
 def cells_frame(results: Results) -> pd.DataFrame:
@@ -43,10 +52,10 @@ def _row(results: Results, cell: BenchCell) -> dict[str, Any]:
     tables, status = cell.tables, results.status(cell)
     row = {
         "cell": cell.id,
-        **_labels(cell),
-        "model": tables["task"]["model"]["name"],
-        "dataset": label_of(tables["task"]["dataset"]),
+        "model": label_of(tables["task"]["model"]),
+        "dataset": _dataset(tables["task"]["dataset"]),
         "partition": _partition(tables),
+        **_labels(cell),
         "needs": server_needs(tables),
         "status": status,
         "reason": results.reason(cell),
@@ -67,6 +76,13 @@ def _labels(cell: BenchCell) -> dict[str, Any]:
     for key, value in cell.values.items():
         labels[AXES.get(key, key)] = int(value) if key == "seed" else value
     return labels
+
+
+def _dataset(table: Any) -> str:
+    """Returns the data set's name; one of files is called like its folder."""
+    if isinstance(table, Mapping) and table.get("name") == "files":
+        return Path(table["train"]).resolve().parent.name
+    return label_of(table)
 
 
 def _partition(tables: Mapping[str, Any]) -> str:

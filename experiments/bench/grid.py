@@ -4,7 +4,7 @@ extends = "sst2"                                     # a preset, or the path of 
 [grid]
 "aggregator.name" = ["fedavg", "dim_krum"]
 seed = [0, 1, 2]
-attack = [{ label = "none" }, { label = "bad word", poison = { name = "bad_word", target = 1 } }]
+attack = [{ title = "none" }, { title = "bad word", poison = { name = "bad_word", target = 1 } }]
 [[exclude]]
 "aggregator.name" = "dim_krum"
 seed = 2
@@ -25,9 +25,10 @@ from hauberk.experiments.spec.mistakes import SpecError
 from hauberk.experiments.spec.overrides import assign
 from hauberk.tasks.errors import nearest
 
-LABEL = "label"
+TITLE = "title"  # no component has an option of this name, and a data set of files has a "label"
 NO_ATTACK = "none"
-PRESETS = Path(__file__).parents[1] / "configs"
+CONFIGS = Path(__file__).parents[1] / "configs"
+GRIDS = CONFIGS / "grids"  # what ships; `hauberk bench poisoning` plays one by its name
 
 
 @dataclass(frozen=True)
@@ -57,12 +58,14 @@ class Grid:
         base: the spec that all cells share, as nested tables.
         axes: the values of each key that varies.
         exclude: combinations that are left out, as labels by key.
+        about: what the report says under its title.
     """
 
     name: str
     base: dict[str, Any]
     axes: dict[str, list[Any]]
     exclude: tuple[dict[str, str], ...] = ()
+    about: str = ""
 
     def cells(self) -> list[Cell]:
         """Returns the cells in the grid's order.
@@ -93,13 +96,17 @@ class Grid:
 
 
 def read_grid(path: str | Path, changes: Sequence[str] = ()) -> Grid:
-    """Returns the grid in a TOML file; ``changes`` are ``a.b=value`` for the spec that all cells share.
+    """Returns the grid in a TOML file, or the shipped one of that name.
+
+    Args:
+        path: the file or the name.
+        changes: ``a.b=value`` for the spec that all cells share.
 
     Raises:
         SpecError: the file is missing or no TOML, or its grid is impossible; the cells' own mistakes come later.
     """
-    tables = _extended(Path(path), ())
-    axes, exclude = tables.pop("grid", None), tables.pop("exclude", [])
+    tables = _extended(_found(path), ())
+    axes, exclude, about = tables.pop("grid", None), tables.pop("exclude", []), tables.pop("about", "")
     if not isinstance(axes, Mapping) or not axes:
         raise SpecError(f"{path}: [grid]: must list values for at least one key, got {axes!r}")
     for change in changes:
@@ -109,7 +116,8 @@ def read_grid(path: str | Path, changes: Sequence[str] = ()) -> Grid:
             raise SpecError(f"{path}: grid.{key}: must be a list of at least one value, got {values!r}")
         _distinct(path, key, [label_of(value) for value in values])
     axes = _with_no_attack({key: list(values) for key, values in axes.items()})
-    return Grid(str(tables.get("name", Path(path).stem)), tables, axes, tuple(_excludes(path, exclude, axes)))
+    name = str(tables.get("name", Path(path).stem))
+    return Grid(name, tables, axes, tuple(_excludes(path, exclude, axes)), " ".join(str(about).split()))
 
 
 def check_cells(cells: Sequence[Cell]) -> list[loader.Spec]:
@@ -132,10 +140,10 @@ def check_cells(cells: Sequence[Cell]) -> list[loader.Spec]:
 
 
 def label_of(value: Any) -> str:
-    """Returns how a value of the grid is called: its own label, its name, or itself."""
+    """Returns how a value of the grid is called: its own title, its name, or itself."""
     if isinstance(value, Mapping):
-        if LABEL in value:
-            return str(value[LABEL])
+        if TITLE in value:
+            return str(value[TITLE])
         parts = [part for part in value.values() if isinstance(part, Mapping) and "name" in part]
         return str(value.get("name") or "+".join(str(part["name"]) for part in parts) or dict(value))
     if isinstance(value, list):
@@ -144,7 +152,7 @@ def label_of(value: Any) -> str:
 
 
 def _put(tables: dict[str, Any], key: str, value: Any) -> None:
-    """Puts a grid's value at its dotted key; a table with a label alone takes the key away."""
+    """Puts a grid's value at its dotted key; a table with a title alone takes the key away."""
     *path, last = key.split(".")
     below = tables
     for part in path:
@@ -152,7 +160,7 @@ def _put(tables: dict[str, Any], key: str, value: Any) -> None:
         below[part] = {"name": nested} if isinstance(nested, str) else dict(nested or {})
         below = below[part]
     if isinstance(value, Mapping):
-        value = {name: part for name, part in value.items() if name != LABEL}
+        value = {name: part for name, part in value.items() if name != TITLE}
         if not value:
             below.pop(last, None)
             return
@@ -164,7 +172,7 @@ def _with_no_attack(axes: dict[str, list[Any]]) -> dict[str, list[Any]]:
     attacks = axes.get("attack")
     if attacks is None or NO_ATTACK in map(label_of, attacks):
         return axes
-    return {**axes, "attack": [{LABEL: NO_ATTACK}, *attacks]}
+    return {**axes, "attack": [{TITLE: NO_ATTACK}, *attacks]}
 
 
 def _excludes(path: str | Path, raw: Any, axes: Mapping[str, list[Any]]) -> Iterator[dict[str, str]]:
@@ -186,8 +194,14 @@ def _distinct(path: str | Path, key: str, labels: list[str]) -> None:
     twice = next((label for label in labels if labels.count(label) > 1), None)
     if twice is not None:
         raise SpecError(
-            f"{path}: grid.{key}: {twice!r} comes {labels.count(twice)} times; give tables a label each"
+            f"{path}: grid.{key}: {twice!r} comes {labels.count(twice)} times; give each table a title"
         )
+
+
+def _found(path: str | Path) -> Path:
+    """Returns the file that ``path`` names, or the shipped grid of that name."""
+    shipped = GRIDS / f"{path}.toml"
+    return shipped if not Path(path).exists() and shipped.exists() else Path(path)
 
 
 def _extended(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
@@ -199,10 +213,11 @@ def _extended(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     if base is None:
         return tables
     where = path.parent / str(base)
-    where = where if where.exists() else PRESETS / f"{base}.toml"
-    if not where.exists():
-        known = [preset.stem for preset in PRESETS.glob("*.toml")]
-        raise SpecError(f"{path}: extends: no file and no preset {base!r}; {nearest(str(base), known)}")
+    if not where.is_file():
+        presets = {preset.stem: preset for folder in (CONFIGS, GRIDS) for preset in folder.glob("*.toml")}
+        if base not in presets:
+            raise SpecError(f"{path}: extends: no file and no preset {base!r}; {nearest(str(base), presets)}")
+        where = presets[base]
     return _merged(_extended(where, (*seen, path.resolve())), tables)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -64,7 +65,7 @@ class CellPool:
 
     def _started(self) -> Any:
         actor = self._actor.remote(self._threads)
-        actor.ready.remote(self._shared)
+        actor.ready.remote(self._shared, os.getcwd())
         return actor
 
 

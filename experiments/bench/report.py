@@ -27,11 +27,13 @@ def report_benchmark(
     if not any((html, markdown, csv, parquet)):
         html, markdown = folder / "report.html", folder / "report.md"
     results = read_results(folder)
+    inside = html is not None and html.resolve().is_relative_to(folder.resolve())
     meta = ReportMeta(
         name=results.name,
-        command=f"hauberk bench GRID --out {folder}",
+        command=results.command or f"hauberk bench GRID --out {folder}",
         versions=versions(),
-        root=folder,
+        notes=(results.about,) if results.about else (),
+        root=folder if inside else None,  # a page elsewhere travels without the cells
     )
     return write_report(
         cells_frame(results),

@@ -52,6 +52,8 @@ class Results:
     path: Path
     name: str
     cells: tuple[BenchCell, ...]
+    about: str = ""
+    command: str = ""
 
     def folder(self, cell: BenchCell) -> Path:
         """Returns the run's folder of a cell."""
@@ -82,9 +84,9 @@ class Results:
 
 
 def open_results(
-    path: Path, grid: Grid, cells: Sequence[Cell], specs: Sequence[Spec], *, resume: bool
+    path: Path, grid: Grid, cells: Sequence[Cell], specs: Sequence[Spec], *, resume: bool, command: str = ""
 ) -> Results:
-    """Returns the folder of ``grid``, made where it is not there yet.
+    """Returns the folder of ``grid``, made where it is not there yet; ``command`` is what the report says made it.
 
     Raises:
         UserError: it holds another grid, or this one, begun, without ``resume``.
@@ -95,9 +97,10 @@ def open_results(
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise UserError(f"{path}: --out must be a benchmark's folder or empty; this holds other files")
         (path / CELLS).mkdir(parents=True, exist_ok=True)
-        about = [asdict(one) for one in placed]
-        write_whole(known, (json.dumps({"name": grid.name, "cells": about}, indent=1) + "\n").encode())
-        return Results(path, grid.name, placed)
+        new = Results(path, grid.name, placed, grid.about, command)
+        content = {name: value for name, value in asdict(new).items() if name != "path"}
+        write_whole(known, (json.dumps(content, indent=1) + "\n").encode())
+        return new
     held = read_results(path)
     if {one.id for one in held.cells} != {one.id for one in placed}:
         lacking = len({one.id for one in held.cells} - {one.id for one in placed})
@@ -121,7 +124,7 @@ def read_results(path: str | Path) -> Results:
         raise UserError(f"{path}: holds no benchmark (no {GRID})") from None
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise UserError(f"{path / GRID}: damaged: {type(error).__name__}: {error}") from None
-    return Results(path, about["name"], cells)
+    return Results(path, about["name"], cells, about.get("about", ""), about.get("command", ""))
 
 
 def _placed(cell: Cell, spec: Spec) -> BenchCell:

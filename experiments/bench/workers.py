@@ -35,8 +35,12 @@ class CellWorker:
     def __init__(self, threads: int) -> None:
         os.environ["OMP_NUM_THREADS"] = str(threads)
 
-    def ready(self, shared: str) -> int:
+    def ready(self, shared: str, directory: str) -> int:
         """Imports what a run needs and returns the process id.
+
+        Args:
+            shared: the benchmark's folder.
+            directory: where relative paths of a spec start, if it is on this node.
 
         Raises:
             FileNotFoundError: this node does not see the benchmark's folder.
@@ -45,6 +49,8 @@ class CellWorker:
             raise FileNotFoundError(
                 f"{shared}: not on the node {os.uname().nodename}; the folder must be shared"
             )
+        if Path(directory).is_dir():
+            os.chdir(directory)
         from hauberk.experiments.runner import execute  # noqa: F401
 
         return os.getpid()
@@ -70,7 +76,7 @@ def _play(tables: dict[str, Any], folder: Path) -> None:
     from hauberk.experiments import run
 
     inline = {**tables, "engine": {**tables.get("engine", {}), "name": "inline"}}
-    run(inline, out=folder, resume=(folder / "checkpoint").exists())
+    run(inline, out=folder, resume=(folder / "checkpoint").exists(), share_twin=True)
 
 
 def _reason(error: Exception) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from hauberk.experiments.report.clean_cost import REFERENCE, clean_cost_map
 from hauberk.experiments.report.curves import CurveGrid, curve_grids
-from hauberk.experiments.report.frames import FINISHED, STATUSES, Frames
+from hauberk.experiments.report.frames import FINISHED, NO_ATTACK, STATUSES, Frames
 from hauberk.experiments.report.heat_maps import HeatMap, attack_heat_maps
 from hauberk.experiments.report.ranks import Board, boards
 from hauberk.experiments.report.resources import Resources, Unfinished, resources, unfinished
@@ -65,6 +66,26 @@ class BenchmarkReport:
     def is_finished(self) -> bool:
         """Whether every cell has finished."""
         return self.counts[FINISHED] == len(self.frames.cells)
+
+    @property
+    def measured_costs(self) -> list[tuple[str, str, int]]:
+        """Which costs beside time were measured: label, attribute of a `Resources`, digits behind the point."""
+        known = (("peak MB", "memory_mb", 0), ("sent MB", "sent_mb", 1), ("received MB", "received_mb", 1))
+        return [
+            cost for cost in known if any(not math.isnan(getattr(one, cost[1])) for one in self.resources)
+        ]
+
+    @property
+    def size(self) -> str:
+        """How large the grid is, in words; that nobody lies is no attack."""
+        attacks = sum(name != NO_ATTACK for name in self.frames.attacks)
+        counts = {
+            "rule": len(self.frames.rules),
+            "attack": attacks,
+            "setting": len(self.frames.settings),
+            "seed": self.n_seeds,
+        }
+        return ", ".join(f"{count} {name}{'s' if count != 1 else ''}" for name, count in counts.items())
 
     @property
     def n_seeds(self) -> int:

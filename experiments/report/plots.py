@@ -71,7 +71,7 @@ def _draw(axis: Any, panel: Panel) -> dict[str, Any]:
         curves |= _curve(shares, panel, key, label, style, RED)
     if panel.primary.is_share or attacked:
         shares.set_ylim(-0.02, 1.02)
-    axis.set_title(panel.title, fontsize=10)
+    axis.set_title(panel.title, fontsize=10, parse_math=False)
     axis.set_xlabel("round")
     axis.grid(alpha=0.25)
     axis.xaxis.get_major_locator().set_params(integer=True)

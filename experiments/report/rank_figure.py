@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import io
 import re
 from typing import Any
@@ -56,6 +57,7 @@ def _draw(axes: Any, ranking: Ranking) -> float:
     )
     for label in drawn["labels"]:
         label.set_color(INK)
+        label.set_parse_math(False)  # a name with two "$" is no formula
     heights = {label.get_text().rsplit("  ", 1)[0]: label.get_position()[1] for label in drawn["labels"]}
     for one in ranking.standings:
         if one.rank.has_interval:
@@ -91,7 +93,7 @@ def _for_page(svg: str, alternative: str) -> str:
     svg = re.sub(r"\s*\n\s*", "\n", svg)
     for colour, variable in VARIABLES.items():
         svg = svg.replace(colour, variable)
-    return svg.replace("<svg ", f'<svg role="img" aria-label="{alternative}" ', 1)
+    return svg.replace("<svg ", f'<svg role="img" aria-label="{html.escape(alternative)}" ', 1)
 
 
 def _alternative(ranking: Ranking) -> str:

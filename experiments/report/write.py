@@ -51,8 +51,14 @@ def write_report(
     if csv:
         written[csv] = report.frames.cells.to_csv(index=False, lineterminator="\n").encode()
     if parquet:
-        written[parquet] = report.frames.cells.to_parquet(index=False)
+        written[parquet] = _typed(report.frames.cells).to_parquet(index=False)
     for path, content in written.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, content)
     return list(written)
+
+
+def _typed(cells: pd.DataFrame) -> pd.DataFrame:
+    """Returns the cells with text in every column of mixed types, which Parquet refuses; what is missing stays so."""
+    mixed = cells.select_dtypes("object")
+    return cells.assign(**{name: mixed[name].map(str, na_action="ignore") for name in mixed})

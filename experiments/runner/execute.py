@@ -21,7 +21,14 @@ from hauberk.experiments.runner.replacements import Replacements
 from hauberk.experiments.runner.run_dir import RunDir, holds_run, line_of
 from hauberk.experiments.runner.setup import Prepared, prepare
 from hauberk.experiments.runner.signals import interruptible, stoppable
-from hauberk.experiments.runner.twin import ModelStore, has_twin, natural_rates
+from hauberk.experiments.runner.twin import (
+    ModelStore,
+    has_twin,
+    model_store,
+    natural_rates,
+    share_as_twin,
+    twin_to_share,
+)
 from hauberk.experiments.spec import loader
 from hauberk.experiments.spec.loader import Spec
 from hauberk.server.evaluation import NATURAL
@@ -40,6 +47,7 @@ def run(
     resume: bool = False,
     screen: Screen | None = None,
     address: str | None = None,
+    share_twin: bool = False,
 ) -> Result:
     """Runs ``spec`` and returns its result; a run that is finished already is not run again.
 
@@ -53,6 +61,8 @@ def run(
         address: of the Ray cluster: ``auto`` (what ``ray start`` started here), ``host:port`` or
             ``ray://host:port``; by default RAY_ADDRESS, or else a Ray of the run's own. A session that this process
             has open is used and left open.
+        share_twin: where nobody lies, keep the model of each round for the attacked runs beside this one, whose twin
+            it is.
 
     Raises:
         UserError: the spec, its data or the folder make the run impossible.
@@ -62,7 +72,7 @@ def run(
     spec, own = _spec(spec), Replacements(aggregator=aggregator, attack=attack)
     path = Path(out or Path("runs") / f"{spec.name}-{own.hash(spec)[:8]}")
     make_engine = partial(engine_of, spec, address=address)
-    return run_on(make_engine, spec, path, screen or Quiet(), own=own, resume=resume)
+    return run_on(make_engine, spec, path, screen or Quiet(), own=own, resume=resume, share_twin=share_twin)
 
 
 def run_on(
@@ -73,6 +83,7 @@ def run_on(
     *,
     own: Replacements = Replacements(),  # noqa: B008  (frozen)
     resume: bool = False,
+    share_twin: bool = False,
 ) -> Result:
     """Runs ``spec`` as `run` does, in the folder ``path``, on the engine that ``make_engine`` makes.
 
@@ -88,13 +99,28 @@ def run_on(
         with stoppable() as stop, make_engine(stop) as engine:
             screen.begin(spec, own.parts(spec), state.round if state else 0, engine.name)
             prepared = prepare(spec, aggregator=own.aggregator, attack=own.attack, splits=splits())
-            return execute(prepared, engine, folder(), screen, state)
+            twin = twin_to_share(prepared, folder().identity, path.parent) if share_twin else None
+            return execute(prepared, engine, folder(), screen, state, twin)
 
 
 def execute(
-    prepared: Prepared, engine: Engine, folder: RunDir, screen: Screen, state: ServerState | None = None
+    prepared: Prepared,
+    engine: Engine,
+    folder: RunDir,
+    screen: Screen,
+    state: ServerState | None = None,
+    twin: RunDir | None = None,
 ) -> Result:
-    """Plays the rounds after ``state`` (None: all of them) on ``engine``, and finishes the run."""
+    """Plays the rounds after ``state`` (None: all of them) on ``engine``, and finishes the run.
+
+    Args:
+        prepared: the run.
+        engine: where its clients train.
+        folder: the run's.
+        screen: who shows it.
+        state: where it goes on.
+        twin: the folder in which this run is left as the twin of others, where it is to be one.
+    """
     prepared.check()
     prepared = replace(prepared, server=replace(prepared.server, keep=partial(keep, folder.path)))
     screen.ready(prepared)
@@ -102,10 +128,15 @@ def execute(
     if has_twin(prepared):
         play = partial(play_twin, engine, screen)
         natural = natural_rates(prepared, folder.identity, folder.path.parent, play)
-    last = _play(prepared, engine, folder, Recorder(folder, screen, engine, state, natural=natural), state)
+    models = model_store(prepared, twin) if twin else None
+    recorder = Recorder(folder, screen, engine, state, natural=natural, models=models)
+    last = _play(prepared, engine, folder, recorder, state)
     engine.close()
     with interruptible(engine.stop):
-        return finalize(prepared, last, folder, screen, engine.name)
+        result = finalize(prepared, last, folder, screen, engine.name)
+    if twin:
+        share_as_twin(folder, prepared.spec, twin)
+    return result
 
 
 def _play(
@@ -127,7 +158,7 @@ def _play(
 def play_twin(engine: Engine, screen: Screen, twin: Prepared, folder: RunDir) -> None:
     """Plays an attack-free twin to its end, or goes on where it was stopped, and keeps the model of each round."""
     state = folder.look(twin.spec, resume=True)
-    models = ModelStore(folder.path, twin.spec.federation.rounds, len(twin.start.parameters))
+    models = model_store(twin, folder)
     honest = engine.for_twin()
     recorder = Recorder(folder, TwinScreen(screen, twin.spec.federation.rounds), honest, state, models=models)
     last = _play(twin, honest, folder, recorder, state)

@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from hauberk.experiments.runner.identity import Identity
-from hauberk.experiments.runner.run_dir import RunDir
+from hauberk.experiments.runner.run_dir import CHECKPOINT, RunDir
 from hauberk.experiments.runner.setup import Prepared
 from hauberk.experiments.spec.loader import Spec
 from hauberk.server.durable import write_whole
@@ -71,6 +71,29 @@ def twin_dir(prepared: Prepared, identity: Identity, beside: Path) -> RunDir:
     return RunDir(beside / TWINS / digest_of(identity)[:16], identity)
 
 
+def twin_to_share(prepared: Prepared, identity: Identity, beside: Path) -> RunDir | None:
+    """Returns the folder of the twin that the run ``identity`` itself is; None where it is no twin, or need not be.
+
+    A benchmark's cell in which nobody lies would else be played twice: as itself and as the twin of the others.
+    """
+    if prepared.server.attack or twin_spec(prepared.spec) != prepared.spec or not prepared.spec.server.twin:
+        return None
+    folder = twin_dir(prepared, identity, beside)
+    if folder.summary or (folder.path / CHECKPOINT).exists():  # played already, or begun by another run
+        return None
+    folder.begin(prepared.spec, 0)
+    return folder
+
+
+def share_as_twin(run: RunDir, spec: Spec, twin: RunDir) -> None:
+    """Makes the finished ``run``, whose models are in ``twin`` already, the twin of all that have the same one."""
+    twin.begin(spec, 0)
+    for line in run.rounds():
+        twin.record(line)
+    summary = run.summary or {}
+    twin.finish({name: value for name, value in summary.items() if name != "identity"})
+
+
 def natural_rates(prepared: Prepared, identity: Identity, beside: Path, play: Play) -> dict[int, float]:
     """Returns the natural rate after each round, by the round's number.
 
@@ -90,6 +113,11 @@ def natural_rates(prepared: Prepared, identity: Identity, beside: Path, play: Pl
             rates.parent.mkdir(exist_ok=True)
             write_whole(rates, json.dumps(_measured(prepared, folder.path / MODELS)).encode())
     return {int(number): rate for number, rate in json.loads(rates.read_bytes()).items()}
+
+
+def model_store(prepared: Prepared, folder: RunDir) -> ModelStore:
+    """Returns where the models of a twin are kept."""
+    return ModelStore(folder.path, prepared.spec.federation.rounds, len(prepared.start.parameters))
 
 
 class ModelStore:

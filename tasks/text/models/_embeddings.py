@@ -6,6 +6,8 @@ the most of the vectors' variance.
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 from torch import Tensor, nn
 
@@ -35,9 +37,14 @@ def word_table(vocabulary_size: int, dim: int, start: str) -> nn.Embedding:
     table = nn.Embedding(vocabulary_size, dim, padding_idx=0)
     if start == "pretrained":
         with torch.no_grad():
-            table.weight.copy_(narrowed_vectors(pretrained_vectors(), dim))
+            table.weight.copy_(_narrowed_once(dim))
             table.weight[0] = 0
     return table
+
+
+@cache  # a third of a second, and every run of a benchmark's worker starts from the same
+def _narrowed_once(dim: int) -> Tensor:
+    return narrowed_vectors(pretrained_vectors(), dim)
 
 
 def pretrained_vectors() -> Tensor:

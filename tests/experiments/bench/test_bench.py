@@ -30,7 +30,7 @@ def grid(tables, tmp_path):
     tables["federation"]["rounds"] = 2
     tables["grid"] = {
         "aggregator.name": ["fedavg", "median"],
-        "attack": [{"label": "words", "poison": {"name": "bad_word", "target": 1}}],
+        "attack": [{"title": "words", "poison": {"name": "bad_word", "target": 1}}],
     }
     path = tmp_path / "grid.toml"
     path.write_text(tomli_w.dumps(tables))

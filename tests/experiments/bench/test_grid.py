@@ -42,7 +42,7 @@ def test_every_combination_is_a_cell_in_the_grids_order(tmp_path):
 
 
 def test_a_grid_of_attacks_gets_a_cell_in_which_nobody_lies(tmp_path):
-    text = GRID + 'attack = [{ label = "one word", poison = { name = "bad_word", words = ["cf"] } }, "x"]\n'
+    text = GRID + 'attack = [{ title = "one word", poison = { name = "bad_word", words = ["cf"] } }, "x"]\n'
     text = text.replace(', "x"]', "]")
     cells = read_grid(written(tmp_path, text)).cells()
     assert len(cells) == 8
@@ -64,7 +64,7 @@ def test_a_grid_extends_another_file_key_by_key(tmp_path):
 
 
 def test_labels_say_what_a_value_is():
-    assert label_of({"label": "x", "name": "y"}) == "x"
+    assert label_of({"title": "x", "name": "y"}) == "x"
     assert label_of({"name": "y", "f": 1}) == "y"
     assert label_of({"poison": {"name": "sos"}, "forge": {"name": "alie"}}) == "sos+alie"
     assert label_of(["nnm", {"name": "arc"}]) == "nnm+arc"
@@ -100,7 +100,7 @@ def test_cells_mistakes_come_all_at_once_each_with_its_first_cell(tmp_path):
 def test_two_cells_that_are_the_same_are_refused(tmp_path):
     text = (
         BASE
-        + '[grid]\nattack = [{ label = "a", poison = { name = "sos" } }, { label = "b", poison = { name = "sos" } }]\n'
+        + '[grid]\nattack = [{ title = "a", poison = { name = "sos" } }, { title = "b", poison = { name = "sos" } }]\n'
     )
     with pytest.raises(SpecError, match="two cells are the same, attack=a and attack=b"):
         read_grid(written(tmp_path, text)).cells()

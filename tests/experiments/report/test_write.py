@@ -121,6 +121,26 @@ def test_csv_and_parquet_hold_the_cells_with_what_was_added(tmp_path, unfinished
     assert set(second.loc[second["attack"] == "none", "knowledge"]) == {NOBODY_LIES}
 
 
+def test_names_with_signs_of_markup_and_formulas_stay_names(tmp_path):
+    cells, rounds = benchmark_frames(rules=("krum $a$ <b>", 'dim "krum" $_'), attacks=("none", "bad_word"))
+    page, _ = written(tmp_path, cells, rounds, metrics=(Metric("accuracy", 'accuracy "<top>"'),))
+    figures = page.split('id="ranks"')[1].split("<section")[0]
+    assert "krum $a$ &lt;b&gt;" in figures
+    assert 'dim "krum" $_' in figures.replace("&quot;", '"').replace("&#34;", '"')
+    parser = Balanced()
+    parser.feed(re.sub(r"<style>.*?</style>|<script.*?</script>", "", page, flags=re.DOTALL))
+    assert parser.open == []
+
+
+def test_a_column_of_several_types_is_text_in_parquet(tmp_path):
+    cells, rounds = benchmark_frames(rules=("fedavg",), attacks=("none",), training__lr=(0.1, "auto"))
+    [path] = write_report(cells, rounds, META, parquet=tmp_path / "cells.parquet")
+    assert set(pd.read_parquet(path)["training.lr"]) == {"0.1", "auto"}
+    cells["note"] = [1, None, "x", True, 2.5, [3]]
+    [path] = write_report(cells, rounds, META, parquet=tmp_path / "cells.parquet")
+    assert pd.read_parquet(path)["note"].fillna("-").tolist() == ["1", "-", "x", "True", "2.5", "[3]"]
+
+
 @pytest.mark.parametrize("status", ["failed", "missing"])
 def test_a_grid_of_which_nothing_finished_is_still_a_report(tmp_path, status):
     cells, rounds = benchmark_frames(rules=("fedavg", "krum"), seeds=(0,))

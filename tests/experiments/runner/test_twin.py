@@ -38,6 +38,28 @@ def test_an_attack_that_does_nothing_succeeds_at_its_natural_rate(attacked, tmp_
         assert line["attack_success_rate"] == line["attack_success_natural"]
 
 
+def test_a_run_in_which_nobody_lies_is_the_twin_of_those_beside_it(attacked, tmp_path):
+    honest = {key: value for key, value in attacked.items() if key != "attack"}
+    run(honest, out=tmp_path / "honest", share_twin=True)
+    (twin,) = twins(tmp_path)
+    before = (twin / "summary.json").stat().st_mtime_ns
+    shared = run(attacked, out=tmp_path / "run").summary
+    assert twins(tmp_path) == [twin]
+    assert (twin / "summary.json").stat().st_mtime_ns == before
+    alone = run(attacked, out=tmp_path / "apart" / "run").summary
+    assert shared["final"] == alone["final"]
+    assert read_rounds(twin)[-1]["accuracy"] == read_rounds(twins(tmp_path / "apart")[0])[-1]["accuracy"]
+
+
+def test_a_twin_that_was_shared_half_is_played_again(attacked, tmp_path):
+    honest = {key: value for key, value in attacked.items() if key != "attack"}
+    run(honest, out=tmp_path / "honest", share_twin=True)
+    (twin,) = twins(tmp_path)
+    (twin / "summary.json").unlink()  # killed before it was whole
+    rate = run(attacked, out=tmp_path / "run").summary["final"]["attack_success_natural"]
+    assert rate == run(attacked, out=tmp_path / "apart" / "run").summary["final"]["attack_success_natural"]
+
+
 def test_runs_with_other_attacks_share_their_twin_and_those_with_another_rule_do_not(attacked, tmp_path):
     run(attacked, out=tmp_path / "a")
     (twin,) = twins(tmp_path)

@@ -9,6 +9,7 @@ from hauberk.tasks.errors import UserError
 from hauberk.tasks.partition import PARTITIONS, partition
 from hauberk.tasks.partition.dirichlet import Dirichlet
 from hauberk.tasks.partition.iid import Iid
+from hauberk.tasks.partition.lognormal import Lognormal, whole_shares
 from hauberk.tasks.partition.pathological import Pathological
 from hauberk.tasks.partition.shard import Shard
 from hauberk.tasks.partition.size import Size
@@ -21,6 +22,7 @@ SETTINGS = [
     PARTITIONS["shard"](shards_per_client=2),
     PARTITIONS["size"](growth="linear"),
     PARTITIONS["size"](growth="square"),
+    PARTITIONS["lognormal"](sigma=0.5),
     PARTITIONS["inner_dirichlet"](alpha=0.5),
 ]
 every = pytest.mark.parametrize("config", SETTINGS, ids=lambda config: config.described)
@@ -79,6 +81,17 @@ def test_sizes_grow_as_asked():
     assert [len(part) for part in partition(LABELS, 3, Size(growth="linear"), 0)] == [100, 200, 300]
 
 
+def test_lognormal_sizes_have_the_spread_that_is_asked_for():
+    sizes = np.array([len(part) for part in partition(np.zeros(400_000), 2000, Lognormal(min_size=1), 0)])
+    assert np.log(sizes).std() == pytest.approx(0.5, rel=0.05)
+    assert len(partition(LABELS, 6, Lognormal(sigma=30, min_size=40), 0)[0]) >= 40
+
+
+def test_whole_shares_add_up_and_follow_the_weights():
+    assert whole_shares(np.array([1.0, 2.0, 1.0]), 10) == [2, 6, 2]
+    assert sum(whole_shares(np.array([0.3, 0.3, 0.4]), 101)) == 101
+
+
 @pytest.mark.parametrize(
     ("config", "clients", "message"),
     [
@@ -95,6 +108,7 @@ def test_sizes_grow_as_asked():
             r"federation\.partition = pathological\(classes_per_client=9",
         ),
         (Shard(shards_per_client=500), 6, r"federation\.partition = shard\(shards_per_client=500\)"),
+        (Lognormal(min_size=200), 6, "6 clients of 200 rows or more need 1200 rows, got 600"),
         (Dirichlet(alpha=-1.0), 6, r"federation\.partition = dirichlet\(alpha=-1\.0"),
     ],
 )
@@ -119,3 +133,10 @@ def test_without_the_library_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "flwr_datasets.partitioner", None)
     with pytest.raises(UserError, match=r"flwr_datasets.partitioner: pip install 'hauberk\[simulation\]'"):
         partition(LABELS, 4, Dirichlet(alpha=0.5), 0)
+
+
+def test_an_impossible_spread_is_refused():
+    with pytest.raises(UserError, match="sigma: must be above 0, got -1"):
+        Lognormal(sigma=-1)
+    with pytest.raises(UserError, match="min_size: must be at least 1 row, got 0"):
+        Lognormal(min_size=0)
