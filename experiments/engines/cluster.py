@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import threading
 from dataclasses import dataclass
 from typing import Any
@@ -42,12 +43,20 @@ def connect(address: str | None = None) -> bool:
     )
     quieten()
     try:
+        _knock(where)
         ray.init(where, logging_level=logging.ERROR, log_to_driver=False, configure_logging=False, **own)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise UserError(
             f"address: no Ray cluster answers at {where!r}: {' '.join(str(error).split())}"
         ) from None
     return True
+
+
+def _knock(address: str) -> None:
+    """Raises OSError where ``host:port`` takes no connection: Ray itself would try for two minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=5).close()
 
 
 def quieten() -> None:

@@ -16,7 +16,7 @@ from hauberk.experiments.spec.loader import Spec
 from hauberk.server.assets import ServerAssets
 from hauberk.server.detection.fitting import check_detector
 from hauberk.server.detectors import View
-from hauberk.server.evaluation import prepare_evaluation
+from hauberk.server.evaluation import Evaluation, prepare_evaluation
 from hauberk.server.repair_steps import Repairs
 from hauberk.server.server import Server
 from hauberk.server.state import ServerState
@@ -116,61 +116,74 @@ def prepare(
         UserError: what the data show to be impossible: a missing file, a class that does not exist, an empty client.
     """
     torch.set_num_threads(spec.server.threads)
-    parts = spec.parts
-    task, training = parts.task, parts.training
-    problems = modality_problems(task, attack_parts(attack))
-    if aggregator is not None:
-        problems += rule_problems(aggregator, task, spec.federation, spec.server)
-    if problems:
-        raise UserError("; ".join(problems))
-    device = resolve_device(spec.device)
+    _refuse_what_does_not_fit(spec, aggregator, attack)
+    parts, device = spec.parts, resolve_device(spec.device)
     wanted = attack or parts.attack
     attack = wanted if spec.federation.n_malicious else None
-    splits = splits or task.splits(spec.seed)
-    task = task.bind(splits)
+    splits = splits or parts.task.splits(spec.seed)
+    task = parts.task.bind(splits)
     train, clean = draw_clean(splits.train, spec.server.clean.n_examples, spec.seed)
     # Bound to the clients' texts alone: no attacker holds what the server keeps for itself.
     attack = attack.bind(replace(splits, train=tuple(train))) if attack else None
-    encoded = task.encode(train)
-    keys = task.partition_keys(encoded)
-    partitions = partition(keys, spec.federation.n_clients, parts.partition, spec.seed)
+    worker = _worker(spec, task, train, attack, device)
     model = task.build(spec.seed).to(device)
     lines = preflight.of_attack(spec, attack, splits, task, model)
     if wanted and not attack:
         lines.append("there is an attack, but federation.n_malicious = 0: nobody lies")
     start = ServerState(0, flatten(state_of(model)).cpu())
-    layout = layout_of(state_of(model))
     assets = ServerAssets(
-        task=task, model=model, layout=layout, reference=start.parameters, clean=tuple(clean),
-        training=training, rng=generator(spec.seed, "repairs"), device=device,
+        task=task, model=model, layout=layout_of(state_of(model)), reference=start.parameters,
+        clean=tuple(clean), training=parts.training, rng=generator(spec.seed, "repairs"), device=device,
     )  # fmt: skip
-    server = Server(
-        task=task,
-        aggregate=aggregator or parts.aggregator,
-        training=training,
-        evaluate=prepare_evaluation(task, splits.test, attack, spec.seed, training.precision, device),
-        model=model,
-        layout=layout,
+    evaluate = prepare_evaluation(task, splits.test, attack, spec.seed, parts.training.precision, device)
+    server = _server(spec, assets, evaluate, aggregator or parts.aggregator, attack)
+    lines += [*preflight.of_schedule(server, spec.federation.rounds), *evaluate.warnings()]
+    return Prepared(spec, server, start, splits.labels, tuple(splits.test), worker, lines)
+
+
+def _refuse_what_does_not_fit(spec: Spec, aggregator: Any, attack: Attack | None) -> None:
+    """Refuses objects that stand in for a spec's, as the spec's own reader would."""
+    problems = modality_problems(spec.parts.task, attack_parts(attack))
+    if aggregator is not None:
+        problems += rule_problems(aggregator, spec.parts.task, spec.federation, spec.server)
+    if problems:
+        raise UserError("; ".join(problems))
+
+
+def _worker(spec: Spec, task: Task, train: list[Any], attack: Attack | None, device: str) -> WorkerConfig:
+    """Encodes the clients' examples and deals them out."""
+    encoded = task.encode(train)
+    keys = task.partition_keys(encoded)
+    return WorkerConfig(
+        task=task, seed=spec.seed, examples=train, encoded=encoded,
+        partitions=partition(keys, spec.federation.n_clients, spec.parts.partition, spec.seed),
+        attack=attack, n_malicious=spec.federation.n_malicious if attack else 0,
+        threads=spec.engine.threads_per_client, device=device,
+    )  # fmt: skip
+
+
+def _server(
+    spec: Spec, assets: ServerAssets, evaluate: Evaluation, aggregator: Any, attack: Attack | None
+) -> Server:
+    """Puts the server together, its repairs and its guard included."""
+    return Server(
+        task=assets.task,
+        aggregate=aggregator,
+        training=assets.training,
+        evaluate=evaluate,
+        model=assets.model,
+        layout=assets.layout,
         seed=spec.seed,
         n_clients=spec.federation.n_clients,
         cohort_size=spec.federation.cohort_size,
         attack=attack,
         n_malicious=spec.federation.n_malicious if attack else 0,
-        clean=task.encode(clean) if clean else None,
-        repairs=Repairs(assets=assets, seed=spec.seed, steps=parts.repairs),
+        clean=assets.task.encode(assets.clean) if assets.clean else None,
+        repairs=Repairs(assets=assets, seed=spec.seed, steps=spec.parts.repairs),
         keep_rounds=frozenset(spec.server.keep_updates),
         forensics_every=spec.server.forensics.interval(spec.federation.cohort_size),
         guard=Guard(**spec.server.guard.model_dump()),
     )
-    lines += [
-        *preflight.of_schedule(server, spec.federation.rounds),
-        *server.evaluate.warnings(),
-    ]
-    worker = WorkerConfig(
-        task=task, seed=spec.seed, examples=train, encoded=encoded, partitions=partitions, attack=attack,
-        n_malicious=server.n_malicious, threads=spec.engine.threads_per_client, device=device,
-    )  # fmt: skip
-    return Prepared(spec, server, start, splits.labels, tuple(splits.test), worker, lines)
 
 
 def draw_clean(train: Sequence[Any], n_examples: int, seed: int) -> tuple[list[Any], list[Any]]:

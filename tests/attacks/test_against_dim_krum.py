@@ -4,12 +4,13 @@ import pytest
 import torch
 
 from hauberk.attacks import BadWord, DimKrumPenalty, DimKrumSpread, Tamper
-from hauberk.attacks.tampers._dim_krum_guess import LEAST, MEMORY, Guess, change, sum_of_largest_squares
+from hauberk.attacks.tampers._dim_krum_guess import LEAST, MEMORY, Guess, sum_of_largest_squares
 from hauberk.attacks.threat_model import THE_RULE
 from hauberk.strategies import DimKrum
 from hauberk.strategies.aggregators.dim_krum import dimension_distances
 from hauberk.tasks.parameters import flatten
 from hauberk.tasks.text.models import TextCNN
+from hauberk.tasks.training_session import change_of
 
 POISON = BadWord(words=("cf",), target=1)
 both = pytest.mark.parametrize("attack", [DimKrumPenalty, DimKrumSpread])
@@ -125,7 +126,7 @@ def test_spreading_bounds_every_coordinate_at_an_edge_that_is_reached(arena):
     guess = tamper.guess(arena.session(POISON))
     report = tamper.train_within(session, guess)
     assert report["dim_krum/edge"] == pytest.approx(math.sqrt(guess.room / guess.k))
-    assert change(session).abs().max().item() == pytest.approx(report["dim_krum/edge"], rel=1e-3)
+    assert change_of(session).abs().max().item() == pytest.approx(report["dim_krum/edge"], rel=1e-3)
 
 
 def test_a_penalised_backdoor_scores_less_than_a_free_one(arena):

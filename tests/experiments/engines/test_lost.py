@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,8 +97,13 @@ def test_a_lost_node_changes_no_bit_and_nobody_is_refused(honest, tmp_path):
 
 
 def test_an_address_where_nothing_answers_or_that_nobody_uses_is_one_line(honest, tmp_path):
-    with pytest.raises(UserError, match=r"^address: no Ray cluster answers at 'auto': .*") as caught:
-        run(on_ray(honest), out=tmp_path / "a", address="auto")
+    with socket.socket() as unheard:  # bound, and nobody listens
+        unheard.bind(("127.0.0.1", 0))
+        nowhere = f"127.0.0.1:{unheard.getsockname()[1]}"
+        with pytest.raises(
+            UserError, match=rf"^address: no Ray cluster answers at '{nowhere}': .*"
+        ) as caught:
+            run(on_ray(honest), out=tmp_path / "a", address=nowhere)
     assert "\n" not in str(caught.value)
     with pytest.raises(
         UserError, match=r"^address: only engine\.name = 'ray' uses a cluster, got 'inline' and 'auto'$"
