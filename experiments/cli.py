@@ -236,6 +236,20 @@ def theory(run_folder: RunPath) -> None:
     show_theory(Console(), run_folder)
 
 
+@app.command()
+def verify(
+    run_folder: RunPath,
+    number: Annotated[int | None, typer.Option("--round", help="play this round again; default all")] = None,
+    records_only: Annotated[
+        bool, typer.Option("--records-only", help="check the chain of hashes, and play nothing")
+    ] = False,
+) -> None:
+    """Check a run's records and play its rounds again: the same bits, or where they first differ (exit code 1)."""
+    from hauberk.experiments.analysis.verify import verify_run
+
+    raise typer.Exit(verify_run(Console(), run_folder, number, replay=not records_only))
+
+
 def main() -> None:
     """Runs the command line; a mistake is one line and exit code 2, a failed round 3, an interrupt 130."""
     sys.exit(_main())

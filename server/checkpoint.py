@@ -66,13 +66,13 @@ def save(folder: Path, state: ServerState, identity: Mapping[str, str]) -> None:
         old.with_suffix(".safetensors").unlink(missing_ok=True)
 
 
-def load(folder: Path, identity: Mapping[str, str]) -> ServerState | None:
-    """Returns the newest checkpoint of ``folder``; None where there is none.
+def load(folder: Path, identity: Mapping[str, str], *, at_most: int | None = None) -> ServerState | None:
+    """Returns the newest checkpoint of ``folder``, or the newest up to round ``at_most``; None where there is none.
 
     Raises:
-        UserError: the newest checkpoint is damaged, or belongs to another run than ``identity``.
+        UserError: this checkpoint is damaged, or belongs to another run than ``identity``.
     """
-    found = _found(folder)
+    found = [path for path in _found(folder) if at_most is None or _round_of(path) <= at_most]
     return _read(found[-1], identity) if found else None
 
 
@@ -148,6 +148,9 @@ def _path(folder: Path, number: int) -> Path:
 
 def _found(folder: Path) -> list[Path]:
     """Returns the checkpoints of ``folder``, the newest last; a stray copy of a file is none."""
-    matches = [NAME.fullmatch(path.name) for path in folder.glob("state-*.json")]
-    numbers = sorted(int(match[1]) for match in matches if match)
-    return [_path(folder, number) for number in numbers]
+    paths = [path for path in folder.glob("state-*.json") if NAME.fullmatch(path.name)]
+    return sorted(paths, key=_round_of)
+
+
+def _round_of(path: Path) -> int:
+    return int(path.stem.removeprefix("state-"))

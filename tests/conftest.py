@@ -12,6 +12,7 @@ import torch
 from hypothesis import settings
 
 from hauberk.tasks.text.datasets import DATASETS
+from tests.helpers.tweets import small_tables
 
 # The same examples in every run, so that a failure is a change's; `make fuzz` draws new ones, twenty times as many.
 settings.register_profile("default", max_examples=200, deadline=None, derandomize=True)
@@ -40,19 +41,4 @@ def tweets(tmp_path_factory) -> Path:
 @pytest.fixture
 def tables(tweets) -> dict[str, Any]:
     """A complete small spec, as nested tables: 5 clients, one of them malicious, 3 rounds in this process."""
-    return {
-        "name": "small",
-        "task": {
-            "dataset": {
-                "name": "files",
-                "train": str(tweets / "train.jsonl"),
-                "test": str(tweets / "test.jsonl"),
-            },
-            "model": {"name": "text_cnn", "embedding_dim": 8, "n_filters": 4},
-        },
-        "federation": {"n_clients": 5, "n_malicious": 1, "rounds": 3},
-        "attack": {"poison": {"name": "bad_word", "target": 1}},
-        "aggregator": {"name": "fedavg"},
-        "server": {"twin": False},  # a second run beside each: the tests of the twin switch it on
-        "engine": {"name": "inline"},
-    }
+    return small_tables(tweets)

@@ -14,6 +14,7 @@ from hauberk.attacks import Attack
 from hauberk.clients.worker import ClientReply
 from hauberk.experiments.engines.base import Engine
 from hauberk.experiments.engines.by_name import engine_of
+from hauberk.experiments.runner.chain import MODEL
 from hauberk.experiments.runner.finalize import Result, finalize
 from hauberk.experiments.runner.lock import locked
 from hauberk.experiments.runner.progress import Quiet, Screen, TwinScreen
@@ -34,8 +35,9 @@ from hauberk.experiments.spec.loader import Spec
 from hauberk.server.evaluation import NATURAL
 from hauberk.server.round import Record, RoundFailed
 from hauberk.server.run_rounds import run_rounds
-from hauberk.server.state import ServerState
+from hauberk.server.state import ServerState, model_sha256
 from hauberk.server.update_store import keep
+from hauberk.strategies.layout import Layout
 
 
 def run(
@@ -129,7 +131,8 @@ def execute(
         play = partial(play_twin, engine, screen)
         natural = natural_rates(prepared, folder.identity, folder.path.parent, play)
     models = model_store(prepared, twin) if twin else None
-    recorder = Recorder(folder, screen, engine, state, natural=natural, models=models)
+    layout = prepared.server.layout
+    recorder = Recorder(folder, screen, engine, layout, state, natural=natural, models=models)
     last = _play(prepared, engine, folder, recorder, state)
     engine.close()
     with interruptible(engine.stop):
@@ -160,7 +163,8 @@ def play_twin(engine: Engine, screen: Screen, twin: Prepared, folder: RunDir) ->
     state = folder.look(twin.spec, resume=True)
     models = model_store(twin, folder)
     honest = engine.for_twin()
-    recorder = Recorder(folder, TwinScreen(screen, twin.spec.federation.rounds), honest, state, models=models)
+    shown = TwinScreen(screen, twin.spec.federation.rounds)
+    recorder = Recorder(folder, shown, honest, twin.server.layout, state, models=models)
     last = _play(twin, honest, folder, recorder, state)
     with interruptible(engine.stop):
         finalize(twin, last, folder, Quiet(), honest.name)
@@ -173,6 +177,7 @@ class Recorder:
         folder: the run's.
         screen: who shows it.
         engine: where its clients train.
+        layout: of its model's parameters.
         state: after which the first round comes; None for the untrained model.
         natural: the natural rate by round, where it is known.
         models: where the model of each round is kept, where it is.
@@ -183,13 +188,14 @@ class Recorder:
         folder: RunDir,
         screen: Screen,
         engine: Engine,
+        layout: Layout,
         state: ServerState | None,
         *,
         natural: Mapping[int, float] | None = None,
         models: ModelStore | None = None,
     ) -> None:
         self._folder, self._screen, self._engine = folder, screen, engine
-        self._natural, self._models = natural or {}, models
+        self._layout, self._natural, self._models = layout, natural or {}, models
         self._since = time.perf_counter()
         self.round = state.round if state else 0
 
@@ -208,7 +214,8 @@ class Recorder:
     def round_finished(self, state: ServerState, record: Record) -> None:  # noqa: D102
         started = time.perf_counter()
         now, self._since = started - self._since, started
-        line = {**line_of(record), **self._machines(), "wall": round(now, 3)}
+        model = model_sha256(state.parameters, self._layout)
+        line = {**line_of(record), **self._machines(), "wall": round(now, 3), MODEL: model}
         if state.round in self._natural:
             line[NATURAL] = self._natural[state.round]
         if self._models is not None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from importlib.metadata import version
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +97,22 @@ def repaired(
     return replace(last, parameters=parameters), changes
 
 
+@cache
+def code_digest() -> str:
+    """Returns a digest of the source files of this package, whatever version it says it is."""
+    digest = hashlib.sha256()
+    for folder in ("tasks", "strategies", "attacks", "clients", "server", "experiments"):
+        root = Path(str(files(f"hauberk.{folder}")))
+        for path in sorted(root.rglob("*.py")):
+            digest.update(f"{folder}/{path.relative_to(root).as_posix()}\0".encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
 def versions() -> dict[str, str]:
-    """Returns the versions that a result depends on."""
+    """Returns the versions that a result depends on; ``code`` is a digest of this package's own source files."""
     packages = ("hauberk", "torch", "flwr", "ray", "transformers", "numpy")
-    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
+    return {
+        "python": platform.python_version(),
+        **{name: version(name) for name in packages},
+        "code": code_digest(),
+    }

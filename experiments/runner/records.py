@@ -90,10 +90,11 @@ def read_rounds(path: str | Path) -> list[dict[str, Any]]:
     numbered = list(enumerate(lines, start=1))
     if _is_json(rest):
         numbered.append((len(lines) + 1, rest))
-    return [_read_round(line, f"{path} line {number}") for number, line in numbered if line.strip()]
+    return [read_line(line, f"{path} line {number}") for number, line in numbered if line.strip()]
 
 
-def _read_round(line: str, where: str) -> dict[str, Any]:
+def read_line(line: str, where: str) -> dict[str, Any]:
+    """Returns one recorded round; raises UserError, which says ``where``, if it is damaged."""
     kind = _FailedRound if '"failed": ' in line else _Round
     return _parsed(line, kind, where)
 

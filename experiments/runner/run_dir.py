@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from hauberk.experiments.runner.chain import BEFORE, CHAIN, hash_of, root_of
 from hauberk.experiments.runner.identity import IDENTITY, Identity, read_identity
 from hauberk.experiments.runner.records import ROUNDS, SPEC, SUMMARY, read_rounds, read_summary, to_json
 from hauberk.experiments.spec.loader import Spec
@@ -34,6 +35,7 @@ class RunDir:
 
     def __init__(self, path: str | Path, identity: Identity, given: Mapping[str, str] | None = None) -> None:
         self.path, self.identity, self.given = Path(path), identity, dict(given or {})
+        self._before = root_of(identity)  # what the next line holds of the line before it
 
     @property
     def summary(self) -> dict[str, Any] | None:
@@ -77,11 +79,15 @@ class RunDir:
         comments = [f"# {name}, given in Python: {text}\n" for name, text in self.given.items()]
         header = f"# spec_hash = {self.identity['spec']}\n"
         write_whole(self.path / SPEC, "".join([header, *comments, spec.to_toml()]).encode())
-        write_whole(self.path / ROUNDS, "".join(to_json(line) + "\n" for line in kept).encode())
+        lines = [to_json(line) for line in kept]
+        write_whole(self.path / ROUNDS, "".join(f"{line}\n" for line in lines).encode())
+        self._before = hash_of(lines[-1]) if lines else root_of(self.identity)
 
     def record(self, line: Mapping[str, Any]) -> None:
-        """Appends one JSON line to the rounds; it is on the disk when this returns."""
-        append_line(self.path / ROUNDS, to_json(line))
+        """Appends one JSON line to the rounds, chained to the one before; it is on the disk when this returns."""
+        text = to_json({**line, BEFORE: self._before})
+        append_line(self.path / ROUNDS, text)
+        self._before = hash_of(text)
 
     def keep(self, state: ServerState) -> None:
         """Checkpoints ``state``, whose round is recorded already."""
@@ -94,7 +100,7 @@ class RunDir:
     def finish(self, summary: Mapping[str, Any]) -> dict[str, Any]:
         """Writes the summary and returns it with what the folder knows: from here on the run is finished."""
         given = {"given_in_python": self.given} if self.given else {}
-        whole = {**summary, **given, "identity": self.identity}
+        whole = {**summary, **given, "identity": self.identity, CHAIN: self._before}
         write_whole(self.path / SUMMARY, (to_json(whole, indent=2) + "\n").encode())
         return whole
 
