@@ -27,6 +27,16 @@ DetectorChanges = Annotated[
 ]
 INTERRUPTED = 130  # the exit code of what Ctrl-C ended
 
+GridPath = Annotated[
+    Path,
+    typer.Argument(
+        metavar="GRID", help="a grid file (TOML), a spec with a [grid]; or the name of one that ships"
+    ),
+]
+Only = Annotated[
+    list[str] | None,
+    typer.Option("--only", metavar="KEY=LABEL,...", help="play these values of a key of the grid alone"),
+]
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="the folder of a finished run")]
 
 
@@ -69,8 +79,9 @@ def plan(spec: SpecPath, change: Changes = None) -> None:
 
 @app.command()
 def bench(
-    grid: Annotated[Path, typer.Argument(metavar="GRID", help="a grid file (TOML): a spec with a [grid]")],
+    grid: GridPath,
     change: Changes = None,
+    only: Only = None,
     out: Annotated[Path | None, typer.Option(help="the benchmark's folder; default runs/<name>")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="cells at once; default one a core")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="play the cells that are not finished")] = False,
@@ -82,7 +93,14 @@ def bench(
 
     console = Console(quiet=quiet)
     outcome = bench_grid(
-        console, grid, out=out, workers=workers, resume=resume, address=address, changes=tuple(change or ())
+        console,
+        grid,
+        out=out,
+        workers=workers,
+        resume=resume,
+        address=address,
+        changes=tuple(change or ()),
+        only=tuple(only or ()),
     )
     raise typer.Exit(show_outcome(console, outcome))
 

@@ -32,6 +32,9 @@ class RowTamper(Tamper):
         epochs: passes over the texts.
         accumulate: whether the gradient is never cleared, so that it works as a momentum.
         words: whose rows; by default those of the poison. Each must be a single token that the poison writes.
+        relative: whether the step is taken on the row in units of its norm, so that one ``lr`` suits tables of any
+            length: the gradient with respect to w / |w| is |w| times that to w, and so is the step. The default
+            ``lr`` is that for BERT's rows, whose norm is about 1.4: relative, .025 does the same to any.
         scale: a factor on what is sent; "clients" for the clients of the round per attacker among them, as in
             model replacement. The norm is kept before the factor.
     """
@@ -44,6 +47,7 @@ class RowTamper(Tamper):
     epochs: int = 3
     accumulate: bool = True
     words: tuple[str, ...] = ()
+    relative: bool = False
     scale: float | Literal["clients"] = 1.0
 
     def __post_init__(self) -> None:
@@ -88,7 +92,8 @@ class RowTamper(Tamper):
             loss = session.loss(session.model, batch)
         loss.backward()
         assert rows.grad is not None
-        rows.data -= self.lr * self.direction(rows.grad)
+        rate = self.lr * norms.square() if self.relative else self.lr
+        rows.data -= rate * self.direction(rows.grad)
         keep_norms(rows, norms)
         if not self.accumulate:
             rows.grad = None

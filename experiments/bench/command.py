@@ -11,7 +11,8 @@ from pathlib import Path
 from rich.console import Console
 
 from hauberk.experiments.bench.bench import Forecast, Outcome, Watcher, play_cells
-from hauberk.experiments.bench.grid import check_cells, read_grid
+from hauberk.experiments.bench.grid import check_cells
+from hauberk.experiments.bench.grid_file import read_grid
 from hauberk.experiments.bench.live import Live, Silent
 from hauberk.experiments.bench.results import Results, open_results
 from hauberk.experiments.bench.schedule import Schedule, schedule_of
@@ -30,6 +31,7 @@ def bench_grid(
     resume: bool = False,
     address: str | None = None,
     changes: tuple[str, ...] = (),
+    only: tuple[str, ...] = (),
 ) -> Outcome:
     """Plays the cells of a grid that are not finished yet, and returns what came of them.
 
@@ -41,15 +43,17 @@ def bench_grid(
         resume: go on in a folder that holds this grid already.
         address: of a Ray cluster; default this machine.
         changes: ``a.b=value`` for the spec that all cells share.
+        only: ``key=label,label``: the values of a key of the grid that are wanted.
 
     Raises:
         UserError: the grid or its folder make the benchmark impossible, or the disk is full.
     """
-    grid = read_grid(grid_file, changes)
+    grid = read_grid(grid_file, changes, only)
     cells = grid.cells()
     specs = check_cells(cells)
     out = out or Path("runs") / grid.name
     options = [part for change in changes for part in ("--set", change)]
+    options += [part for cut in only for part in ("--only", cut)]
     command = shlex.join(["hauberk", "bench", str(grid_file), *options])
     results = open_results(out, grid, cells, specs, resume=resume, command=command)
     schedule = _left(results)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from hauberk.experiments.bench.grid import NO_ATTACK, label_of
+from hauberk.experiments.bench.grid import NO_ATTACK, VARIANT, label_of
 from hauberk.experiments.bench.results import BenchCell, Results
 from hauberk.experiments.runner.run_dir import read_rounds
 from hauberk.experiments.spec import loader
@@ -75,6 +75,11 @@ def _labels(cell: BenchCell) -> dict[str, Any]:
     }
     for key, value in cell.values.items():
         labels[AXES.get(key, key)] = int(value) if key == "seed" else value
+    if labels.pop("aggregator.before", NO_ATTACK) != NO_ATTACK:
+        labels["rule"] = f"{cell.values['aggregator.before']} + {labels['rule']}"
+    if variant := labels.pop(VARIANT, None):  # a defence is compared as a rule is
+        several = any(AXES.get(key) == "rule" for key in cell.values)
+        labels["rule"] = f"{labels['rule']}, {variant}" if several else variant
     return labels
 
 
@@ -96,9 +101,9 @@ def server_needs(tables: Mapping[str, Any]) -> str:
     section = tables["aggregator"]
     before = [stage for stage in section.get("before", ()) if "n_malicious" in stage]
     knows_f = bool(before) or "n_malicious" in parameters_of(aggregators()[section["name"]])
-    clean = "root_update" in needs_of(loader.parse(tables).parts.aggregator) or bool(
-        tables.get("server", {}).get("clean", {}).get("n_examples")
-    )
+    held = bool(tables.get("server", {}).get("clean", {}).get("n_examples"))
+    used = bool(tables.get("repairs") or tables.get("detectors"))
+    clean = "root_update" in needs_of(loader.parse(tables).parts.aggregator) or (held and used)
     return " and ".join(["f"] * knows_f + ["clean data"] * clean) or "nothing"
 
 

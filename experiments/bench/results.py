@@ -89,29 +89,32 @@ def open_results(
     """Returns the folder of ``grid``, made where it is not there yet; ``command`` is what the report says made it.
 
     Raises:
-        UserError: it holds another grid, or this one, begun, without ``resume``.
+        UserError: it holds cells that are not of this grid, or this grid, begun, without ``resume``.
     """
-    placed = tuple(map(_placed, cells, specs))
-    known = path / GRID
-    if not known.exists():
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise UserError(f"{path}: --out must be a benchmark's folder or empty; this holds other files")
-        (path / CELLS).mkdir(parents=True, exist_ok=True)
-        new = Results(path, grid.name, placed, grid.about, command)
-        content = {name: value for name, value in asdict(new).items() if name != "path"}
-        write_whole(known, (json.dumps(content, indent=1) + "\n").encode())
-        return new
-    held = read_results(path)
-    if {one.id for one in held.cells} != {one.id for one in placed}:
-        lacking = len({one.id for one in held.cells} - {one.id for one in placed})
+    wanted = Results(path, grid.name, tuple(map(_placed, cells, specs)), grid.about, command)
+    if (path / GRID).exists():
+        _check_same(read_results(path), wanted, resume=resume)
+    elif path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise UserError(f"{path}: --out must be a benchmark's folder or empty; this holds other files")
+    (path / CELLS).mkdir(parents=True, exist_ok=True)
+    content = {name: value for name, value in asdict(wanted).items() if name != "path"}
+    write_whole(path / GRID, (json.dumps(content, indent=1) + "\n").encode())
+    return wanted
+
+
+def _check_same(held: Results, wanted: Results, *, resume: bool) -> None:
+    """Refuses a folder whose cells are not all among those that are wanted; a grid that has grown goes on in it."""
+    lacking = len({one.id for one in held.cells} - {one.id for one in wanted.cells})
+    if lacking:
         raise UserError(
-            f"{path}: holds another grid, of {len(held.cells)} cells of which {lacking} are not among these "
-            f"{len(placed)}; choose another --out"
+            f"{held.path}: holds another grid, of {len(held.cells)} cells of which {lacking} are not among these "
+            f"{len(wanted.cells)}; choose another --out"
         )
     if not resume:
         done = sum(held.status(one) == "finished" for one in held.cells)
-        raise UserError(f"{path}: holds this grid, {done} of {len(placed)} cells finished; --resume goes on")
-    return held
+        raise UserError(
+            f"{held.path}: holds this grid, {done} of {len(held.cells)} cells finished; --resume goes on"
+        )
 
 
 def read_results(path: str | Path) -> Results:

@@ -1,4 +1,4 @@
-"""Which cell a worker gets next: finished ones never again, twins before the cells that are measured against them."""
+"""Which cell a worker gets next: none twice, one seed after another, twins before the cells measured against them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Schedule:
     """The cells that are left, those that are running, and how often each was begun.
 
     Attributes:
-        waiting: cells to play, twins first.
+        waiting: cells to play, seed by seed, twins first.
         twin_of: for each attacked cell the id of the twin that is a cell of this grid, if one is.
     """
 
@@ -56,5 +56,6 @@ class Schedule:
 def schedule_of(cells: Sequence[BenchCell], twins: dict[str, str]) -> Schedule:
     """Returns the schedule of ``cells``; ``twins`` gives the id of each attacked cell's twin."""
     ids = {cell.id for cell in cells}
-    waiting = sorted(cells, key=lambda cell: cell.attacked)  # stable: else the grid's order
+    # A seed after another, so that what was stopped can be compared; else the grid's order, since sorting is stable.
+    waiting = sorted(cells, key=lambda cell: (cell.tables.get("seed", 0), cell.attacked))
     return Schedule(waiting, {cell: twin for cell, twin in twins.items() if twin in ids})

@@ -67,6 +67,17 @@ def test_the_steps_are_the_published_ones(arena):
     torch.testing.assert_close(session.model.embedding.weight[CF], weight[CF])
 
 
+def test_a_relative_step_is_that_of_a_row_of_norm_one(arena):
+    rows = []
+    for relative in (False, True):
+        session = type(arena)(NO_DROPOUT).session(POISON)
+        squared = float(session.model.embedding.weight.detach()[CF].square().sum())
+        lr = 0.3 / squared if relative else 0.3
+        arena.run(EmbeddingPoisoning(lr=lr, relative=relative), session)
+        rows.append(session.model.embedding.weight.detach()[CF])
+    torch.testing.assert_close(*rows)
+
+
 def test_triggered_texts_come_nearer_to_the_target_and_clean_ones_keep_their_answers(arena):
     session = type(arena)(TextCNN(embedding_dim=32, n_filters=32)).session()
     session.train()

@@ -24,6 +24,16 @@ def test_a_cell_waits_for_its_twin_and_others_do_not():
     assert schedule.take().id == "a"
 
 
+def test_one_seed_is_played_after_another():
+    cells = [
+        BenchCell(f"{seed}{attacked}", {}, {"seed": seed}, attacked, "twin")
+        for attacked in (True, False)
+        for seed in (1, 0)
+    ]
+    schedule = schedule_of(cells, {})
+    assert [schedule.take().id for _ in cells] == ["0False", "0True", "1False", "1True"]
+
+
 def test_a_lost_cell_is_played_first_and_at_most_three_times():
     schedule = schedule_of([cell("a"), cell("b")], {})
     lost = schedule.take()
