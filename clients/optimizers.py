@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from hauberk.clients.uncompiled import uncompiled
 from hauberk.tasks.errors import UserError
 
 FUSED = frozenset({"cpu", "cuda"})  # devices where torch updates all tensors in one kernel
@@ -73,7 +74,7 @@ class Adam(Optimizer):
     ) -> torch.optim.Optimizer:
         chosen = trainable(parameters)
         settings = {"lr": self.lr, "betas": self.betas, "eps": self.eps, "weight_decay": self.weight_decay}
-        return kind(chosen, **settings, fused=can_fuse(chosen))  # type: ignore[arg-type]
+        return uncompiled(kind)(chosen, **settings, fused=can_fuse(chosen))  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +112,7 @@ class SGD(Optimizer):
     def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         """Returns torch's SGD, fused where it can be."""
         chosen = trainable(parameters)
-        return torch.optim.SGD(
+        return uncompiled(torch.optim.SGD)(
             chosen,
             lr=self.lr,
             momentum=self.momentum,

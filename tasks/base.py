@@ -96,6 +96,11 @@ class Task(Protocol):
         """What turns texts into token ids; None for a task that reads no texts."""
         return None
 
+    @property
+    def slow_imports(self) -> tuple[str, ...]:
+        """The modules that `build` needs and that take seconds to import, so that a process can begin with them."""
+        return ()
+
     @abstractmethod
     def splits(self, seed: int) -> TaskSplits[Any]:
         """Loads the data; every random choice depends on ``seed`` alone.

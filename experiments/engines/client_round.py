@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-import torch
 
 from hauberk.clients.worker import ClientReply, Instruction, Worker, WorkerConfig
 from hauberk.tasks.device import resolve_device
 
 
-def warm_up() -> None:
-    """Does what a process need do only once, and no client should wait for."""
+def warm_up(modules: Sequence[str] = ()) -> None:
+    """Does what a process need do only once, and no client should wait for: it imports ``modules``, too."""
+    for module in modules:
+        with contextlib.suppress(ImportError):  # whoever needs it will say so
+            importlib.import_module(module)
     # Arrays out of the object store are read-only, and nobody here writes into them.
     warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-    torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)  # its first use imports for a second
 
 
 def make_worker(config: WorkerConfig, device: str) -> Worker:

@@ -42,7 +42,11 @@ class RayEngine(Engine):
     def __init__(self, spec: Spec, stop: threading.Event, address: str | None = None) -> None:
         super().__init__(stop)
         self._timeout_s = spec.engine.client_timeout_s
-        self._pool = Pool(partial(cluster.connect, address), partial(cluster.workers_of, spec), warm_up)
+        self._pool = Pool(
+            partial(cluster.connect, address),
+            partial(cluster.workers_of, spec),
+            partial(warm_up, spec.parts.task.slow_imports),
+        )
 
     def dispatch(self, prepared: Prepared) -> Dispatch:  # noqa: D102
         try:

@@ -106,6 +106,11 @@ class TextClassification(Task):
         """Whose ids the model reads."""
         return self.model.tokenizer()
 
+    @property
+    def slow_imports(self) -> tuple[str, ...]:
+        """The model's own, where it has any."""
+        return getattr(self.model, "slow_imports", ())
+
     def encode(self, examples: Sequence[Example]) -> Encoded:
         """Returns the examples as token ids with their labels and indices."""
         seconds = [example.second for example in examples]

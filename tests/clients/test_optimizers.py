@@ -1,6 +1,8 @@
 """Every optimiser passes these; a new one is one line in OPTIMIZERS."""
 
 import pickle
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -82,3 +84,39 @@ def test_one_step_of_each_by_hand():
 def test_its_own_settings_are_checked(cls, settings, message):
     with pytest.raises(UserError, match=f"^{message}"):
         cls(**settings)
+
+
+@EACH
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_it_steps_as_torchs_own(settings, momentum):
+    settings = replace(settings, momentum=momentum) if isinstance(settings, SGD) else settings
+    own, torchs = (torch.nn.Linear(4, 3), torch.nn.Linear(4, 3))
+    torchs.load_state_dict(own.state_dict())
+    built = settings.build(own.parameters())
+    named = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
+    kind = named[type(settings).__name__.lower()]
+    given = {key: built.defaults[key] for key in ("lr", "weight_decay", "fused", "momentum", "betas", "eps")
+             if key in built.defaults}  # fmt: skip
+    for model, optimizer in ((own, built), (torchs, kind(torchs.parameters(), **given))):
+        assert isinstance(optimizer, kind)
+        for step in range(3):
+            optimizer.zero_grad()
+            model(torch.full((2, 4), float(step))).square().sum().backward()
+            optimizer.step()
+        assert torch.is_grad_enabled()
+    assert torch.equal(own.weight, torchs.weight)
+    assert torch.equal(own.bias, torchs.bias)
+    built.load_state_dict(built.state_dict())
+
+
+def test_it_waits_for_no_compiler():
+    code = """if True:
+        import sys, torch
+        from hauberk.clients.optimizers import OPTIMIZERS
+        for settings in OPTIMIZERS.values():
+            weight = torch.nn.Parameter(torch.ones(2))
+            optimizer = settings().build([weight])
+            weight.square().sum().backward()
+            optimizer.step(), optimizer.zero_grad(), optimizer.state_dict()
+        print("torch._dynamo" in sys.modules)"""
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -92,6 +92,8 @@ class Pretrained:
         revision: its version on the hub; pin one, so that a figure always means the same weights.
         lora: where only adapters and the head are to learn.
     """
+
+    slow_imports: ClassVar[tuple[str, ...]] = ("transformers.modeling_utils", "transformers.modeling_layers")
 
     path: str = EMBEDDED
     revision: str | None = None
