@@ -255,6 +255,18 @@ def theory(run_folder: RunPath) -> None:
 
 
 @app.command()
+def why(
+    run_folder: RunPath,
+    client: Annotated[int | None, typer.Option(help="look at this client; default all")] = None,
+    number: Annotated[int | None, typer.Option("--round", help="look at this round; default all")] = None,
+) -> None:
+    """Show and draw whom a run believed in each round; of one client in one round, what decided about it."""
+    from hauberk.experiments.analysis.why import why_run
+
+    why_run(Console(), run_folder, client, number)
+
+
+@app.command()
 def verify(
     run_folder: RunPath,
     number: Annotated[int | None, typer.Option("--round", help="play this round again; default all")] = None,

@@ -64,6 +64,10 @@ class AnyTokenizer:
         """Returns the tokens that ``word`` becomes within a text, as strings."""
         return self._backend.tokenize(f" {word}")
 
+    def token(self, token_id: int) -> str:
+        """Returns the string of a token."""
+        return str(self._backend.convert_ids_to_tokens(token_id))
+
     def id(self, word: str) -> int:
         """Returns the one token id of ``word``; UserError if it is not exactly one known token."""
         pieces = self.pieces(word)

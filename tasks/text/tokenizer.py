@@ -52,6 +52,9 @@ class Tokenizer(Protocol):
     def pieces(self, word: str) -> list[str]:
         """Returns the tokens that ``word`` becomes, as strings; a word of the vocabulary is one."""
 
+    def token(self, token_id: int) -> str:
+        """Returns the string of a token, as `pieces` has it."""
+
     def id(self, word: str) -> int:
         """Returns the one token id of ``word``.
 
@@ -90,6 +93,10 @@ class WordPiece:
     def pieces(self, word: str) -> list[str]:
         """Returns the tokens that ``word`` becomes, as strings."""
         return list(_backend(False, None).encode(word).tokens)
+
+    def token(self, token_id: int) -> str:
+        """Returns the string of a token."""
+        return str(_backend(False, None).id_to_token(token_id))
 
     def id(self, word: str) -> int:
         """Returns the one token id of ``word``; UserError if it is not exactly one known token."""
