@@ -41,14 +41,10 @@ class _About(BaseModel):
     bytes: int = Field(ge=0)
     sha256: str
     tree: Any
-    record: str | None = None
 
 
-def save(folder: Path, state: ServerState, identity: Mapping[str, str], record: str | None = None) -> None:
-    """Writes ``state`` of the run ``identity`` into ``folder`` and drops all but the newest checkpoints.
-
-    ``record`` is what else is to be known of its round, should there be no time to write it anywhere else.
-    """
+def save(folder: Path, state: ServerState, identity: Mapping[str, str]) -> None:
+    """Writes ``state`` of the run ``identity`` into ``folder`` and drops all but the newest checkpoints."""
     make_folder(folder)
     tensors: dict[str, Tensor] = {"parameters": state.parameters}
     tree = {"aggregator": state.aggregator, "clients": {str(k): v for k, v in state.clients.items()}}
@@ -61,7 +57,6 @@ def save(folder: Path, state: ServerState, identity: Mapping[str, str], record: 
         bytes=len(blob),
         sha256=hashlib.sha256(blob).hexdigest(),
         tree=skeleton,
-        record=record,
     )
     name = f"state-{state.round:04d}"
     write_whole(folder / f"{name}.safetensors", blob)
@@ -81,12 +76,6 @@ def load(folder: Path, identity: Mapping[str, str], *, at_most: int | None = Non
     return _read(found[-1], identity) if found else None
 
 
-def record_in(folder: Path) -> str | None:
-    """Returns the record in the newest checkpoint of ``folder``; raises UserError if that is damaged."""
-    found = _found(folder)
-    return _read_about(found[-1], _advice(found[-1])).record if found else None
-
-
 def differences(recorded: Mapping[str, str], own: Mapping[str, str]) -> str:
     """Returns in what a recorded run is another one than ``own``, both values each; empty where in nothing."""
     different = [key for key in own if recorded.get(key) != own[key]]
@@ -101,7 +90,7 @@ def _short(value: str) -> str:
 
 
 def _read(path: Path, identity: Mapping[str, str]) -> ServerState:
-    advice = _advice(path)
+    advice = f"delete {path.stem}.* to resume from the checkpoint before"
     about = _read_about(path, advice)
     if other := differences(about.identity, identity):
         raise UserError(f"{path}: the checkpoint belongs to {other}")
@@ -116,10 +105,6 @@ def _read(path: Path, identity: Mapping[str, str]) -> ServerState:
         raise UserError(
             f"{path}: the checkpoint is damaged, its tree does not fit its tensors; {advice}"
         ) from None
-
-
-def _advice(path: Path) -> str:
-    return f"delete {path.stem}.* to resume from the checkpoint before"
 
 
 def _read_about(path: Path, advice: str) -> _About:

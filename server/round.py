@@ -1,4 +1,4 @@
-"""One round, the same for every engine: sample, send, guard, forge, aggregate; who measures its model is another's."""
+"""One round, the same for every engine: sample, send, guard, forge, aggregate, evaluate."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from hauberk.clients.worker import ClientReply, Instruction
 from hauberk.server.collusion import forge
+from hauberk.server.evaluation import Metrics
 from hauberk.server.forensics import forensics
 from hauberk.server.repair_steps import Reports
 from hauberk.server.server import Server, aggregation_context, attackers, sample
@@ -17,6 +18,7 @@ from hauberk.server.state import ServerState
 from hauberk.strategies.base import Aggregation, AggregationContext, TooFewClientsError
 from hauberk.strategies.kernels.geometry import Geometry
 from hauberk.strategies.update_matrix import CollectedUpdates, UpdateMatrix
+from hauberk.tasks.parameters import load_state
 
 Dispatch = Callable[[Sequence[Instruction]], Iterable[ClientReply]]
 
@@ -39,9 +41,10 @@ class RoundFailed(RuntimeError):
 
 @dataclass(frozen=True)
 class Record:
-    """What one round leaves in ``rounds.jsonl``, beside what its model is worth."""
+    """What one round leaves in ``rounds.jsonl``."""
 
     round: int
+    metrics: Metrics
     sampled: list[int]
     malicious: list[int]
     knowledge: str | None  # what the attack declares that its attackers know
@@ -81,8 +84,11 @@ def run_round(server: Server, state: ServerState, dispatch: Dispatch) -> tuple[S
     parameters = state.parameters + result.update
     parameters, repaired = server.repairs.after(parameters, number)
     clock.lap("repairs")
+    load_state(server.model, parameters)
+    metrics = server.evaluate(server.model)
+    clock.lap("evaluate")
     record = Record(
-        number, list(sampled), malicious, server.attack.knowledge if server.attack else None,
+        number, metrics, list(sampled), malicious, server.attack.knowledge if server.attack else None,
         _weights(result.weight, collected), collected.refused, result.report, evidence, repaired,
         collected.reports, clock.seconds,
     )  # fmt: skip
@@ -93,7 +99,7 @@ def instructions(
     server: Server, state: ServerState, number: int, sampled: Sequence[int]
 ) -> list[Instruction]:
     """Returns what each sampled client is told; the parameters are views of the one global vector."""
-    arrays = server.layout.arrays(state.parameters)
+    arrays = {name: tensor.numpy() for name, tensor in server.layout.unflatten(state.parameters).items()}
     return [
         Instruction(client, number, arrays, state.clients.get(client, {}), server.training, tuple(sampled))
         for client in sampled

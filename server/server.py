@@ -36,7 +36,6 @@ class Server:
         layout: name, shape and slice of each tensor in the parameter vector.
         clean: the server's own examples, where it has any.
         keep_rounds: the rounds whose updates are kept on disk, by ``keep``.
-        evaluate_every: rounds k, 2k, ... are measured, and the last.
         forensics_every: rounds 1, 1 + k, 1 + 2k, ... are examined in full; in none where it is 0.
     """
 
@@ -57,7 +56,6 @@ class Server:
     keep: Callable[[CollectedUpdates, AggregationContext, list[int]], None] | None = None
     guard: Guard = field(default_factory=Guard)
     forensics_every: int = 1
-    evaluate_every: int = 1
 
 
 def sample(server: Server, number: int) -> list[int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +16,6 @@ from hauberk.experiments.spec import loader
 from hauberk.experiments.spec.components import parameters_of
 from hauberk.experiments.spec.registry import aggregators
 from hauberk.strategies.base import needs_of
-from hauberk.tasks.errors import UserError
 
 AXES = {
     "aggregator": "rule",
@@ -49,7 +47,8 @@ def rounds_frame(results: Results) -> pd.DataFrame:
 
 
 def _row(results: Results, cell: BenchCell) -> dict[str, Any]:
-    tables, status = cell.tables, results.status(cell)
+    tables, folder = cell.tables, os.path.relpath(results.folder(cell), results.path)
+    status, reason, summary = results.outcome(cell)
     row = {
         "cell": cell.id,
         "model": label_of(tables["task"]["model"]),
@@ -58,11 +57,11 @@ def _row(results: Results, cell: BenchCell) -> dict[str, Any]:
         **_labels(cell),
         "needs": server_needs(tables),
         "status": status,
-        "reason": results.reason(cell),
-        "run_dir": os.path.relpath(results.folder(cell), results.path),
-        "command": f"hauberk run {os.path.relpath(results.folder(cell), results.path)}/spec.toml",
+        "reason": reason,
+        "run_dir": folder,
+        "command": f"hauberk run {folder}/spec.toml",
     }
-    return row | (_figures(results.folder(cell)) if status == "finished" else {})
+    return row | (_figures(summary) if summary else {})
 
 
 def _labels(cell: BenchCell) -> dict[str, Any]:
@@ -107,11 +106,7 @@ def server_needs(tables: Mapping[str, Any]) -> str:
     return " and ".join(["f"] * knows_f + ["clean data"] * clean) or "nothing"
 
 
-def _figures(folder: Path) -> dict[str, Any]:
-    try:
-        summary = json.loads((folder / "summary.json").read_text(encoding="utf8"))
-    except json.JSONDecodeError as error:
-        raise UserError(f"{folder / 'summary.json'}: damaged: {error}") from None
+def _figures(summary: Mapping[str, Any]) -> dict[str, Any]:
     costs = {"wall_seconds": summary["seconds"], "knowledge": summary.get("knowledge")}
     return {**summary["final"], **costs, **summary.get("costs", {})}
 

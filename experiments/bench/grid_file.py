@@ -29,9 +29,11 @@ def read_grid(path: str | Path, changes: Sequence[str] = (), only: Sequence[str]
     """
     tables = _extended(_found(path), ())
     axes, exclude, about = tables.pop("grid", None), tables.pop("exclude", []), tables.pop("about", "")
+    axes = _checked(path, axes)
     for change in changes:
+        _check_free(change, axes)
         assign(tables, change)
-    axes = _with_no_attack(_checked(path, axes), tables)
+    axes = _with_no_attack(axes, tables)
     excluded = tuple(_excludes(path, exclude, axes))
     for wanted in only:
         axes = _restricted(axes, wanted)
@@ -55,6 +57,13 @@ def _checked(path: str | Path, axes: Any) -> dict[str, list[Any]]:
             )
         _distinct(path, key, [label_of(value) for value in values])
     return {key: list(values) for key, values in axes.items()}
+
+
+def _check_free(change: str, axes: Mapping[str, list[Any]]) -> None:
+    """Refuses a change that the grid's own values would take back."""
+    changed = change.partition("=")[0].strip()
+    if key := next((key for key in axes if changed == key or changed.startswith(f"{key}.")), None):
+        raise SpecError(f"--set {change}: the grid varies {key}; --only {key}=... chooses among its values")
 
 
 def _with_no_attack(axes: dict[str, list[Any]], tables: Mapping[str, Any]) -> dict[str, list[Any]]:
@@ -111,8 +120,12 @@ def _distinct(path: str | Path, key: str, labels: list[str]) -> None:
 
 def _found(path: str | Path) -> Path:
     """Returns the file that ``path`` names, or the shipped grid of that name."""
-    shipped = GRIDS / f"{path}.toml"
-    return shipped if not Path(path).exists() and shipped.exists() else Path(path)
+    shipped = {preset.stem: preset for preset in GRIDS.glob("*.toml")}
+    if Path(path).exists():
+        return Path(path)
+    if str(path) not in shipped:
+        raise SpecError(f"{path}: no such file, and no grid that ships; {nearest(str(path), shipped)}")
+    return shipped[str(path)]
 
 
 def _extended(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:

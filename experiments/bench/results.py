@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hauberk.experiments.bench.grid import Cell, Grid
+from hauberk.experiments.runner.records import SUMMARY, read_summary, read_text
 from hauberk.experiments.runner.twin import twin_spec
 from hauberk.experiments.spec.loader import Spec
 from hauberk.server.checkpoint import write_whole
@@ -61,14 +62,19 @@ class Results:
 
     def status(self, cell: BenchCell) -> Status:
         """Returns what has become of a cell so far."""
-        if (self.folder(cell) / "summary.json").exists():
-            return "finished"
-        return "failed" if self._failure(cell).exists() else "missing"
+        return self.outcome(cell)[0]
 
-    def reason(self, cell: BenchCell) -> str:
-        """Returns why a cell failed; nothing where it did not."""
-        path = self._failure(cell)
-        return json.loads(path.read_text(encoding="utf8"))["reason"] if path.exists() else ""
+    def outcome(self, cell: BenchCell) -> tuple[Status, str, dict[str, Any]]:
+        """Returns a cell's status, why it failed, and its summary; a damaged one is that of a failed cell."""
+        summary, failure = self.folder(cell) / SUMMARY, self._failure(cell)
+        try:
+            if summary.exists():
+                return "finished", "", read_summary(summary)
+            if failure.exists():
+                return "failed", _reason(failure), {}
+        except UserError as error:
+            return "failed", str(error), {}
+        return "missing", "", {}
 
     def fail(self, cell: BenchCell, reason: str) -> None:
         """Writes down why a cell failed."""
@@ -81,6 +87,13 @@ class Results:
 
     def _failure(self, cell: BenchCell) -> Path:
         return self.path / FAILURES / f"{cell.id}.json"
+
+
+def _reason(failure: Path) -> str:
+    try:
+        return str(json.loads(read_text(failure))["reason"])
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{failure}: damaged") from None
 
 
 def open_results(

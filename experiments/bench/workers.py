@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+LOCK_S = 60.0
+
 
 @dataclass(frozen=True)
 class Played:
@@ -34,6 +36,7 @@ class CellWorker:
 
     def __init__(self, threads: int) -> None:
         os.environ["OMP_NUM_THREADS"] = str(threads)
+        self._shared: Any = None  # what cells have in common, once there is one
 
     def ready(self, shared: str, directory: str) -> int:
         """Imports what a run needs and returns the process id.
@@ -52,14 +55,16 @@ class CellWorker:
         if Path(directory).is_dir():
             os.chdir(directory)
         from hauberk.experiments.runner import execute  # noqa: F401
+        from hauberk.experiments.runner.data import SharedData
 
+        self._shared = SharedData()
         return os.getpid()
 
     def play(self, tables: dict[str, Any], folder: str) -> Played:
         """Runs one cell into its folder, going on from a checkpoint where there is one."""
         started, failed, fault = time.monotonic(), None, False
         try:
-            _play(tables, Path(folder))
+            _play(tables, Path(folder), self._shared)
         except OSError as error:  # a disk that is full is not the cell's fault
             failed, fault = f"{type(error).__name__}: {error}", True
         except (
@@ -72,11 +77,21 @@ class CellWorker:
         )
 
 
-def _play(tables: dict[str, Any], folder: Path) -> None:
+def _play(tables: dict[str, Any], folder: Path, shared: Any) -> None:
+    """Runs one cell; the worker of a benchmark that was killed may still hold its folder for some seconds."""
     from hauberk.experiments import run
+    from hauberk.experiments.runner.lock import Locked
 
     inline = {**tables, "engine": {**tables.get("engine", {}), "name": "inline"}}
-    run(inline, out=folder, resume=(folder / "checkpoint").exists(), share_twin=True)
+    end = time.monotonic() + LOCK_S
+    while True:
+        try:
+            run(inline, out=folder, resume=(folder / "checkpoint").exists(), shared=shared)
+            return
+        except Locked:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.5)
 
 
 def _reason(error: Exception) -> str:

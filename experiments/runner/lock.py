@@ -17,6 +17,10 @@ from hauberk.tasks.errors import UserError
 NAME = ".lock"
 
 
+class Locked(UserError):
+    """Another process holds the folder."""
+
+
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Makes ``folder`` and holds it for a block; the system lets go of it, too, when the process is killed.
@@ -24,7 +28,8 @@ def locked(folder: Path) -> Iterator[None]:
     A folder in which the block has left nothing is taken away again.
 
     Raises:
-        UserError: another process holds it.
+        Locked: another process holds it.
+        UserError: it cannot be written.
     """
     path = folder / NAME
     lock = FileLock(path)
@@ -35,7 +40,7 @@ def locked(folder: Path) -> Iterator[None]:
             f"process {os.getpid()} on {socket.gethostname()}, since {datetime.now():%Y-%m-%d %H:%M:%S}"
         )
     except Timeout:
-        raise UserError(
+        raise Locked(
             f"{folder}: {_holder(path)}, writes this run now; wait for it, or choose another --out"
         ) from None
     except OSError as error:

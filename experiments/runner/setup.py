@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,6 +10,7 @@ import torch
 from hauberk.attacks import Attack
 from hauberk.clients.worker import Worker, WorkerConfig
 from hauberk.experiments.runner import preflight
+from hauberk.experiments.runner.data import Data, data_of
 from hauberk.experiments.spec.compatibility import attack_parts, modality_problems, rule_problems
 from hauberk.experiments.spec.loader import Spec
 from hauberk.server.assets import ServerAssets
@@ -102,7 +102,12 @@ class Prepared:
 
 
 def prepare(
-    spec: Spec, *, aggregator: Any = None, attack: Attack | None = None, splits: Any = None
+    spec: Spec,
+    *,
+    aggregator: Any = None,
+    attack: Attack | None = None,
+    splits: Any = None,
+    data: Data | None = None,
 ) -> Prepared:
     """Loads the data and builds the model of ``spec``.
 
@@ -110,7 +115,8 @@ def prepare(
         spec: the experiment.
         aggregator: replaces the rule that it names.
         attack: likewise.
-        splits: its data, where they are loaded already.
+        splits: its data set, where it is loaded already.
+        data: its data, where other runs have the same.
 
     Raises:
         UserError: what the data show to be impossible: a missing file, a class that does not exist, an empty client.
@@ -120,12 +126,12 @@ def prepare(
     parts, device = spec.parts, resolve_device(spec.device)
     wanted = attack or parts.attack
     attack = wanted if spec.federation.n_malicious else None
-    splits = splits or parts.task.splits(spec.seed)
-    task = parts.task.bind(splits)
-    train, clean = draw_clean(splits.train, spec.server.clean.n_examples, spec.seed)
+    data = data or data_of(spec, splits)
+    splits, task = data.splits, data.bound
+    train, clean = data.drawn
     # Bound to the clients' texts alone: no attacker holds what the server keeps for itself.
     attack = attack.bind(replace(splits, train=tuple(train))) if attack else None
-    worker = _worker(spec, task, train, attack, device)
+    worker = _worker(spec, data, attack, device)
     model = task.build(spec.seed).to(device)
     lines = preflight.of_attack(spec, attack, splits, task, model)
     if wanted and not attack:
@@ -135,7 +141,8 @@ def prepare(
         task=task, model=model, layout=layout_of(state_of(model)), reference=start.parameters,
         clean=tuple(clean), training=parts.training, rng=generator(spec.seed, "repairs"), device=device,
     )  # fmt: skip
-    evaluate = prepare_evaluation(task, splits.test, attack, spec.seed, parts.training.precision, device)
+    precision = parts.training.precision
+    evaluate = prepare_evaluation(task, splits.test, attack, spec.seed, precision, device, data.test)
     server = _server(spec, assets, evaluate, aggregator or parts.aggregator, attack)
     lines += [*preflight.of_schedule(server, spec.federation.rounds), *evaluate.warnings()]
     return Prepared(spec, server, start, splits.labels, tuple(splits.test), worker, lines)
@@ -150,12 +157,11 @@ def _refuse_what_does_not_fit(spec: Spec, aggregator: Any, attack: Attack | None
         raise UserError("; ".join(problems))
 
 
-def _worker(spec: Spec, task: Task, train: list[Any], attack: Attack | None, device: str) -> WorkerConfig:
-    """Encodes the clients' examples and deals them out."""
-    encoded = task.encode(train)
-    keys = task.partition_keys(encoded)
+def _worker(spec: Spec, data: Data, attack: Attack | None, device: str) -> WorkerConfig:
+    """Deals the clients' examples out."""
+    keys = data.bound.partition_keys(data.train)
     return WorkerConfig(
-        task=task, seed=spec.seed, examples=train, encoded=encoded,
+        task=data.bound, seed=spec.seed, examples=data.drawn[0], encoded=data.train,
         partitions=partition(keys, spec.federation.n_clients, spec.parts.partition, spec.seed),
         attack=attack, n_malicious=spec.federation.n_malicious if attack else 0,
         threads=spec.engine.threads_per_client, device=device,
@@ -182,17 +188,5 @@ def _server(
         repairs=Repairs(assets=assets, seed=spec.seed, steps=spec.parts.repairs),
         keep_rounds=frozenset(spec.server.keep_updates),
         forensics_every=spec.server.forensics.interval(spec.federation.cohort_size),
-        evaluate_every=spec.server.evaluate_every,
         guard=Guard(**spec.server.guard.model_dump()),
     )
-
-
-def draw_clean(train: Sequence[Any], n_examples: int, seed: int) -> tuple[list[Any], list[Any]]:
-    """Returns the clients' pool and the server's own clean examples, drawn apart from it."""
-    if n_examples >= len(train):
-        raise UserError(
-            f"server.clean.n_examples: must leave data to the clients, got {n_examples} of {len(train)} examples"
-        )
-    drawn = torch.randperm(len(train), generator=generator(seed, "clean"))[:n_examples].tolist()
-    chosen = set(drawn)
-    return [e for row, e in enumerate(train) if row not in chosen], [train[row] for row in drawn]

@@ -1,97 +1,185 @@
-"""A small grid on a real Ray: every cell once, failures as rows, and nothing lost to a kill."""
+"""A small grid on a real Ray: every cell once, failures as rows, and nothing lost to Ctrl-C or a kill."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
+import ray
 import tomli_w
 from rich.console import Console
 
-from hauberk.experiments.bench.command import bench_grid
+from hauberk.experiments.bench.bench import Outcome
+from hauberk.experiments.bench.command import bench_grid, show_outcome
 from hauberk.experiments.bench.frame import cells_frame, rounds_frame
-from hauberk.experiments.bench.results import read_results
+from hauberk.experiments.bench.grid import check_cells
+from hauberk.experiments.bench.grid_file import read_grid
+from hauberk.experiments.bench.results import open_results, read_results
+from hauberk.experiments.engines.cluster import connect
 from hauberk.tasks.errors import UserError
 
 pytestmark = pytest.mark.xdist_group("processes")  # one at a time: each starts several of its own
 
 HAUBERK = [sys.executable, "-c", "from hauberk.experiments.cli import main; main()"]
+QUIET = Console(quiet=True)
 
 
-@pytest.fixture
-def grid(tables, tmp_path):
-    """Two rules against nobody and one attack: four cells."""
-    tables = {key: value for key, value in tables.items() if key not in ("attack", "server", "name")}
-    tables["federation"]["rounds"] = 2
-    tables["grid"] = {
-        "aggregator.name": ["fedavg", "median"],
-        "attack": [{"title": "words", "poison": {"name": "bad_word", "target": 1}}],
+@pytest.fixture(scope="module")
+def grid(tweets, tmp_path_factory):
+    """Two rules against nobody and one attack: four cells of two rounds."""
+    tables = {
+        "name": "small",
+        "task": {
+            "dataset": {
+                "name": "files",
+                "train": str(tweets / "train.jsonl"),
+                "test": str(tweets / "test.jsonl"),
+            },
+            "model": {"name": "text_cnn", "embedding_dim": 8, "n_filters": 4},
+        },
+        "federation": {"n_clients": 5, "n_malicious": 1, "rounds": 2},
+        "aggregator": {"name": "fedavg"},
+        "grid": {
+            "aggregator.name": ["fedavg", "median"],
+            "attack": [{"title": "words", "poison": {"name": "bad_word", "target": 1}}],
+        },
     }
-    path = tmp_path / "grid.toml"
+    path = tmp_path_factory.mktemp("grid") / "grid.toml"
     path.write_text(tomli_w.dumps(tables))
     return path
 
 
-def quiet():
-    return Console(quiet=True)
+@pytest.fixture(scope="module")
+def session():
+    """One Ray for all tests that play in this process: each start takes seconds."""
+    connect("local")
+    yield
+    ray.shutdown()
 
 
-def played(results):
+@pytest.fixture(scope="module")
+def whole(grid, session, tmp_path_factory):
+    """The grid, played undisturbed by two workers, and what came of it."""
+    folder = tmp_path_factory.mktemp("whole") / "out"
+    return folder, bench_grid(QUIET, grid, out=folder, workers=2)
+
+
+def models(folder):
+    results = read_results(folder)
     return {
         cell.id: json.loads((results.folder(cell) / "summary.json").read_text())["model_sha256"]
         for cell in results.cells
     }
 
 
-def test_every_cell_is_played_once_and_the_twin_is_the_cell_in_which_nobody_lies(grid, tmp_path):
-    outcome = bench_grid(quiet(), grid, out=tmp_path / "out", workers=2)
+def played_at(folder):
+    return {path: path.stat().st_mtime_ns for path in folder.glob("cells/*/summary.json")}
+
+
+def test_every_cell_is_played_once_and_the_twin_is_the_cell_in_which_nobody_lies(whole):
+    folder, outcome = whole
     assert (outcome.finished, outcome.failed) == (4, 0)
-    frame = cells_frame(read_results(tmp_path / "out"))
+    frame = cells_frame(read_results(folder))
     assert sorted(zip(frame["rule"], frame["attack"], strict=True)) == [
         (rule, attack) for rule in ("fedavg", "median") for attack in ("none", "words")
     ]
     attacked = frame[frame["attack"] == "words"]
     assert attacked["attack_success_natural"].between(0, 1).all()
-    assert set(rounds_frame(read_results(tmp_path / "out"))["round"]) == {1, 2}
+    assert set(rounds_frame(read_results(folder))["round"]) == {1, 2}
+    twins = [path for path in (folder / "cells" / ".twins").iterdir() if path.is_dir()]
+    assert len(twins) == 2
+    assert not any(
+        (twin / "checkpoint").exists() for twin in twins
+    )  # none was played as a twin beside its cell
+
+
+def test_what_is_finished_is_not_played_again_and_the_grid_can_grow(whole, grid, session, tmp_path):
+    folder, _ = whole
+    before = played_at(folder)
     with pytest.raises(UserError, match="4 of 4 cells finished; --resume goes on"):
-        bench_grid(quiet(), grid, out=tmp_path / "out")
-    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("summary.json")}
-    assert bench_grid(quiet(), grid, out=tmp_path / "out", resume=True).finished == 4
-    assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("summary.json")}
+        bench_grid(QUIET, grid, out=folder)
+    assert bench_grid(QUIET, grid, out=folder, resume=True).finished == 4
+    assert played_at(folder) == before
+    grown = tmp_path / "grown.toml"
+    grown.write_text(grid.read_text().replace('"median",', '"median", "krum",'))
+    cells = read_grid(grown).cells()
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    results = open_results(copy, read_grid(grown), cells, check_cells(cells), resume=True)
+    assert [results.status(cell) for cell in results.cells] == ["finished"] * 4 + ["missing"] * 2
 
 
-def test_a_cell_that_fails_is_a_row_with_its_reason_and_the_others_go_on(grid, tmp_path):
-    text = grid.read_text().replace('"fedavg",', '"fedavg", "krum",').replace("[grid]", "[training]\n[grid]")
-    grid.write_text(text.replace("[training]\n", '[training]\noptimizer = { name = "sgd", lr = 1e30 }\n'))
-    outcome = bench_grid(quiet(), grid, out=tmp_path / "out", workers=2)
-    assert outcome.failed > 0
-    frame = cells_frame(read_results(tmp_path / "out"))
-    failed = frame[frame["status"] == "failed"]
-    assert failed["reason"].str.contains("round 1 failed").all()
-
-
-def test_another_grid_in_the_same_folder_is_refused(grid, tmp_path):
-    bench_grid(quiet(), grid, out=tmp_path / "out", workers=2)
-    grid.write_text(grid.read_text().replace('"median"', '"krum"'))
+def test_another_grid_in_the_same_folder_is_refused(whole, grid, tmp_path):
+    other = tmp_path / "other.toml"
+    other.write_text(grid.read_text().replace('"median"', '"krum"'))
     with pytest.raises(UserError, match="holds another grid, of 4 cells of which 2 are not among these 4"):
-        bench_grid(quiet(), grid, out=tmp_path / "out", resume=True)
+        bench_grid(QUIET, other, out=whole[0], resume=True)
 
 
-def test_a_killed_benchmark_goes_on_to_the_same_bits(grid, tmp_path):
-    command = [*HAUBERK, "bench", str(grid), "--quiet", "--workers", "1", "--out"]
-    process = subprocess.Popen([*command, str(tmp_path / "killed")], start_new_session=True)
+def test_a_cell_that_fails_is_a_row_with_its_reason_and_the_others_go_on(grid, session, tmp_path):
+    hopeless = tmp_path / "hopeless.toml"
+    variants = 'variant = [{ title = "fedavg" }, { title = "hopeless", training.optimizer = { name = "sgd", lr = 1e30 } }]'
+    hopeless.write_text(grid.read_text().replace("[grid]\n", f"[grid]\n{variants}\n"))
+    only = ("aggregator.name=fedavg", "attack=none")
+    outcome = bench_grid(QUIET, hopeless, out=tmp_path / "out", workers=1, only=only)
+    assert (outcome.finished, outcome.failed) == (1, 1)
+    frame = cells_frame(read_results(tmp_path / "out")).set_index("rule")
+    assert frame["status"].to_dict() == {"fedavg, fedavg": "finished", "fedavg, hopeless": "failed"}
+    assert "round 1 failed" in frame.loc["fedavg, hopeless", "reason"]
+
+
+def test_a_damaged_summary_is_a_failed_cell(whole, tmp_path):
+    folder, _ = whole
+    results = read_results(folder)
+    path = results.folder(results.cells[0]) / "summary.json"
+    content, stat = path.read_bytes(), path.stat()
+    path.write_bytes(content[:100])
+    try:
+        row = cells_frame(results).iloc[0]
+    finally:
+        path.write_bytes(content)
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert row["status"] == "failed"
+    assert "damaged" in row["reason"]
+
+
+def test_a_benchmark_that_is_interrupted_and_then_killed_goes_on_to_the_same_bits(whole, grid, tmp_path):
+    folder = tmp_path / "disturbed"
+    interrupt = threading.Thread(target=interrupt_at, args=(folder, "cells/*/checkpoint/state-0001.json"))
+    interrupt.start()
+    stopped = bench_grid(QUIET, grid, out=folder, workers=1)
+    interrupt.join()
+    assert stopped.stopped
+    assert stopped.finished < 4
+    command = [*HAUBERK, "bench", str(grid), "--quiet", "--workers", "1", "--out", str(folder), "--resume"]
+    killed = subprocess.Popen(command, start_new_session=True)
+    wait_for(folder, "cells/*/summary.json")
+    before = played_at(folder)
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.wait()
+    assert bench_grid(QUIET, grid, out=folder, resume=True, workers=1).finished == 4
+    assert before.items() <= played_at(folder).items()
+    assert models(folder) == models(whole[0])
+
+
+def test_exit_codes_say_what_a_benchmark_came_to():
+    outcomes = (Outcome(4, 0), Outcome(3, 1), Outcome(1, 0, stopped=True))
+    assert [show_outcome(QUIET, outcome) for outcome in outcomes] == [0, 4, 130]
+
+
+def interrupt_at(folder, pattern):
+    wait_for(folder, pattern)
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def wait_for(folder, pattern):
     end = time.monotonic() + 90
-    while not list((tmp_path / "killed").glob("cells/*/checkpoint/state-0001.json")):
-        assert process.poll() is None
+    while not list(folder.glob(pattern)):
         assert time.monotonic() < end
         time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    assert subprocess.run([*command, str(tmp_path / "killed"), "--resume"], check=False).returncode == 0
-    bench_grid(quiet(), grid, out=tmp_path / "whole", workers=2)
-    assert played(read_results(tmp_path / "killed")) == played(read_results(tmp_path / "whole"))

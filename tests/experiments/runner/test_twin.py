@@ -7,6 +7,7 @@ import json
 import pytest
 
 from hauberk.experiments import run
+from hauberk.experiments.runner.data import SharedData
 from hauberk.experiments.runner.records import read_rounds
 from hauberk.server.round import RoundFailed
 
@@ -40,7 +41,7 @@ def test_an_attack_that_does_nothing_succeeds_at_its_natural_rate(attacked, tmp_
 
 def test_a_run_in_which_nobody_lies_is_the_twin_of_those_beside_it(attacked, tmp_path):
     honest = {key: value for key, value in attacked.items() if key != "attack"}
-    run(honest, out=tmp_path / "honest", share_twin=True)
+    run(honest, out=tmp_path / "honest", shared=SharedData())
     (twin,) = twins(tmp_path)
     before = (twin / "summary.json").stat().st_mtime_ns
     shared = run(attacked, out=tmp_path / "run").summary
@@ -53,7 +54,7 @@ def test_a_run_in_which_nobody_lies_is_the_twin_of_those_beside_it(attacked, tmp
 
 def test_a_twin_that_was_shared_half_is_played_again(attacked, tmp_path):
     honest = {key: value for key, value in attacked.items() if key != "attack"}
-    run(honest, out=tmp_path / "honest", share_twin=True)
+    run(honest, out=tmp_path / "honest", shared=SharedData())
     (twin,) = twins(tmp_path)
     (twin / "summary.json").unlink()  # killed before it was whole
     rate = run(attacked, out=tmp_path / "run").summary["final"]["attack_success_natural"]
