@@ -30,9 +30,9 @@ from flwr.serverapp.strategy.bulyan import aggregate_n_closest_weights
 from flwr.serverapp.strategy.fedtrimmedavg import trim_mean
 from flwr.serverapp.strategy.multikrum import select_multikrum
 from flwr.serverapp.strategy.strategy_utils import aggregate_arrayrecords
-from tests.oracles import byzfl
 
 from hauberk.strategies import AGGREGATORS, AggregationContext, Layout, Slot
+from tests.helpers.oracles import byzfl
 
 Work = Callable[[], Any]
 SETTINGS: dict[str, dict[str, Any]] = {

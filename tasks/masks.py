@@ -54,7 +54,7 @@ def restore_outside(
 def kth_largest(tensors: Sequence[Tensor], k: int) -> float:
     """Returns the ``k``-th largest absolute value, from 1, of all ``tensors`` together, exactly as float32.
 
-    `hauberk.strategies.kernels.order_statistics` does the same without the copy that this makes, for rows of which
+    `hauberk.strategies.kernels.magnitudes` does the same without the copy that this makes, for rows of which
     there are many; a client has one model, and neither package knows the other.
 
     Raises:

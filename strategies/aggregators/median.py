@@ -6,14 +6,16 @@ Source: Yin et al., "Byzantine-Robust Distributed Learning: Towards Optimal Stat
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from hauberk.strategies.base import Aggregation, AggregationContext, Rule, State
-from hauberk.strategies.kernels.chunks import SLICE, Updates, column_chunks, working
+from hauberk.strategies.kernels.chunks import SLICE, Updates, working
 from hauberk.strategies.kernels.sorting_networks import OrderStatistics
+from hauberk.strategies.kernels.threads import over_slices
 
 
 @dataclass(frozen=True)
@@ -34,9 +36,17 @@ def coordinate_median(updates: Updates) -> Tensor:
     middle = torch.empty(n_params, dtype=updates.dtype, device=updates.device)
     like = working(middle[:0])
     ranks = ((n_clients - 1) // 2, n_clients // 2)
-    statistics = OrderStatistics(n_clients, ranks, like, min(SLICE, n_params))
-    for part, rows in column_chunks(updates):
-        low, high = statistics(working(rows))
-        # Halved before they are added: the sum of two huge finite values may not be finite.
-        middle[part] = low if n_clients % 2 else low / 2 + high / 2
+    width = min(SLICE, n_params)
+
+    def make_work() -> Callable[[slice], None]:
+        statistics = OrderStatistics(n_clients, ranks, like, width)
+
+        def work(part: slice) -> None:
+            low, high = statistics(working(updates[:, part]))
+            # Halved before they are added: the sum of two huge finite values may not be finite.
+            middle[part] = low if n_clients % 2 else low / 2 + high / 2
+
+        return work
+
+    over_slices(n_params, width, make_work)
     return middle

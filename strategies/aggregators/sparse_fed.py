@@ -14,8 +14,8 @@ import torch
 from hauberk.strategies.base import Aggregation, AggregationContext, Rule, State, check_range
 from hauberk.strategies.kernels.chunks import Updates, finite, working
 from hauberk.strategies.kernels.distances import widened
+from hauberk.strategies.kernels.magnitudes import top_magnitudes
 from hauberk.strategies.kernels.norms import clip_factors, row_norms
-from hauberk.strategies.kernels.order_statistics import top_magnitudes
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,9 +6,11 @@ Source: Yin et al., "Byzantine-Robust Distributed Learning: Towards Optimal Stat
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from hauberk.strategies.base import (
     Aggregation,
@@ -18,8 +20,9 @@ from hauberk.strategies.base import (
     check_integer,
     check_majority,
 )
-from hauberk.strategies.kernels.chunks import SLICE, Updates, column_chunks, working
+from hauberk.strategies.kernels.chunks import SLICE, Updates, working
 from hauberk.strategies.kernels.sorting_networks import OrderStatistics, mean_of
+from hauberk.strategies.kernels.threads import over_slices
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,10 +52,23 @@ class TrimmedMean(Rule):
             TooFewClientsError: if there are too few clients for ``n_malicious``.
         """
         self.admit(updates)
-        n_clients, n_params = updates.shape
-        kept = range(self.n_malicious, n_clients - self.n_malicious)
-        mean = torch.empty(n_params, dtype=updates.dtype, device=updates.device)
-        statistics = OrderStatistics(n_clients, (), working(mean[:0]), min(SLICE, n_params), bag=kept)
-        for part, rows in column_chunks(updates):
-            mean[part] = mean_of(statistics(working(rows)))
-        return Aggregation(mean, None, state)
+        return Aggregation(mean_of_the_middle(updates, self.n_malicious), None, state)
+
+
+def mean_of_the_middle(updates: Updates, n_cut: int) -> Tensor:
+    """Returns each column's mean without its ``n_cut`` smallest and largest values, shape [n_params]."""
+    n_clients, n_params = updates.shape
+    kept = range(n_cut, n_clients - n_cut)
+    mean = torch.empty(n_params, dtype=updates.dtype, device=updates.device)
+    width = min(SLICE, n_params)
+
+    def make_work() -> Callable[[slice], None]:
+        statistics = OrderStatistics(n_clients, (), working(mean[:0]), width, bag=kept)
+
+        def work(part: slice) -> None:
+            mean[part] = mean_of(statistics(working(updates[:, part])))
+
+        return work
+
+    over_slices(n_params, width, make_work)
+    return mean

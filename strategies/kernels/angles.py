@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hauberk.strategies.kernels.chunks import Updates
+from hauberk.strategies.kernels.chunks import Updates, sum_of_slices
 from hauberk.strategies.kernels.distances import gram_matrix, widened
 
 _CLOSE = 1e-3  # below this share of the norms' product a squared distance has more digits than 1 - cos
@@ -14,10 +14,14 @@ _EQUAL = 1e-13  # below this share of what was subtracted nothing but rounding i
 
 def products(updates: Updates, vector: Tensor) -> Tensor:
     """Returns the inner product of each row with ``vector`` [n_params], shape [n_clients], in float64."""
-    total = torch.zeros(len(updates), dtype=torch.float64, device=updates.device)
-    for place, wide in widened(updates):
-        total.addmv_(wide, vector[place].double())
-    return total
+
+    def along(place: slice, rows: Updates) -> Tensor:
+        total = torch.zeros(len(rows), dtype=torch.float64, device=rows.device)
+        for part, wide in widened(rows):
+            total.addmv_(wide, vector[place][part].double())
+        return total
+
+    return sum_of_slices(updates, along)
 
 
 def cosine_distances(updates: Updates, origin: Tensor | None = None, gram: Tensor | None = None) -> Tensor:

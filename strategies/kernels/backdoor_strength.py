@@ -23,7 +23,7 @@ from torch import Tensor
 
 from hauberk.strategies.kernels.distances import squared_distances, widened
 from hauberk.strategies.kernels.krum_scores import krum_scores
-from hauberk.strategies.kernels.order_statistics import kth_magnitude, top_magnitudes
+from hauberk.strategies.kernels.magnitudes import kth_magnitude, top_magnitudes
 from hauberk.strategies.kernels.robust_scale import floors
 from hauberk.strategies.layout import Layout
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
+
+from hauberk.strategies.kernels.threads import in_threads, over_slices
 
 SLICE = 1 << 16  # columns; 20 float32 rows of it are 5 MiB
 STRETCH = 1 << 18  # columns of a sum that is added up row by row: 1 MiB
@@ -72,6 +74,18 @@ def column_chunks(updates: Updates, size: int = SLICE) -> Iterator[tuple[slice, 
         yield part, updates[:, part]
 
 
+def sum_of_slices(updates: Updates, work: Callable[[slice, Updates], Tensor]) -> Tensor:
+    """Returns the sum of what ``work`` makes of each slice of columns, added in their order.
+
+    Slices are worked on side by side; the sum is the same to the last bit with any number of threads.
+    """
+    places = [slice(at, min(at + SLICE, updates.shape[1])) for at in range(0, updates.shape[1], SLICE)]
+    first, *rest = in_threads(lambda place: work(place, narrow(updates, place)), places or [slice(0, 0)])
+    for part in rest:
+        first += part
+    return first
+
+
 def weighted_sum(updates: Updates, weight: Tensor) -> Tensor:
     """Returns ``weight`` [n_clients] times ``updates`` [n_clients, n_params], shape [n_params].
 
@@ -86,8 +100,15 @@ def weighted_sum(updates: Updates, weight: Tensor) -> Tensor:
         torch.float32,
         torch.float64,
     )
-    for part, rows in column_chunks(updates, STRETCH):
-        finite(_added(weight, rows, total[part]) if plain else _product(weight, rows), out=total[part])
+    rows: Tensor = updates
+
+    def add(part: slice) -> None:
+        finite(
+            _added(weight, rows[:, part], total[part]) if plain else _product(weight, rows[:, part]),
+            out=total[part],
+        )
+
+    over_slices(len(total), STRETCH, lambda: add)
     return total
 
 

@@ -7,26 +7,37 @@ ones. No pair's distance depends on a third row, so a few huge rows blind nobody
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from hauberk.strategies.kernels.chunks import Updates, column_chunks
+from hauberk.strategies.kernels.chunks import Updates, column_chunks, sum_of_slices
+from hauberk.strategies.kernels.threads import one_blas_thread
 
 _SLICE = 1 << 14  # columns; 20 float64 rows of it still fit in a core's cache
-_PIECES = 4  # of a slice, whose products are taken side by side: one product alone keeps one core busy
 _DOUBT = 1e-6  # below this share of the norms a difference of products has lost too many digits
 
 
 def gram_matrix(updates: Updates) -> Tensor:
     """Returns the inner products of the rows, [n_clients, n_clients], in float64."""
+    with one_blas_thread():
+        gram = sum_of_slices(updates, lambda _, part: _gram(part))
+    # The product may round its two halves differently, and then two nearest rows would not tie.
+    return gram.triu_().add_(gram.triu(1).T)
+
+
+def _gram(updates: Updates) -> Tensor:
     gram = torch.zeros(len(updates), len(updates), dtype=torch.float64, device=updates.device)
     for _, wide in widened(updates):
-        pieces = wide.unflatten(1, (-1, _even(wide.shape[1]))).transpose(0, 1)
-        gram += torch.bmm(pieces, pieces.transpose(1, 2)).sum(dim=0)
-    # The product rounds its two halves differently, and then two nearest rows would not tie.
-    return gram.triu_().add_(gram.triu(1).T)
+        if wide.is_cuda:
+            gram.addmm_(wide, wide.T)
+        else:
+            rows = wide.numpy()
+            with np.errstate(over="ignore", invalid="ignore"):  # what is too large is infinite
+                gram += torch.from_numpy(rows @ rows.T)  # NumPy sees that it is symmetric: half the time
+    return gram
 
 
 def squared_distances(updates: Updates, gram: Tensor | None = None) -> Tensor:
@@ -51,16 +62,21 @@ def squared_distances(updates: Updates, gram: Tensor | None = None) -> Tensor:
 
 def distances_to(updates: Updates, point: Tensor) -> Tensor:
     """Returns the distance of each row to ``point`` [n_params], shape [n_clients], in float64."""
-    squared = torch.zeros(len(updates), dtype=torch.float64, device=updates.device)
-    for part, wide in widened(updates):
-        wide -= point[part].double()
+
+    def squares(place: slice, rows: Updates) -> Tensor:
+        near = point[place]
+        return sum_of_squares(rows, lambda part, wide: wide.sub_(near[part].double()))
+
+    return sum_of_slices(updates, squares).sqrt_()
+
+
+def sum_of_squares(rows: Updates, change: Callable[[slice, Tensor], Tensor]) -> Tensor:
+    """Returns each row's sum of squares after ``change``, shape [n_clients], in float64, in one thread."""
+    squared = torch.zeros(len(rows), dtype=torch.float64, device=rows.device)
+    for part, wide in widened(rows):
+        wide = change(part, wide)
         squared += torch.linalg.vecdot(wide, wide)
-    return squared.sqrt_()
-
-
-def _even(n_columns: int) -> int:
-    """Returns how many columns a piece has, so that all pieces of a slice are equal."""
-    return n_columns // _PIECES if n_columns % _PIECES == 0 and n_columns else max(n_columns, 1)
+    return squared
 
 
 def _direct(updates: Updates, first: Tensor, second: Tensor) -> Tensor:

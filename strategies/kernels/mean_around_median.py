@@ -9,13 +9,14 @@ chains, and of each chain the highest one that moves counts.)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
-from hauberk.strategies.kernels.chunks import SLICE, Updates, choose, column_chunks, working
+from hauberk.strategies.kernels.chunks import SLICE, Updates, choose, working
 from hauberk.strategies.kernels.sorting_networks import OrderStatistics, mean_of
+from hauberk.strategies.kernels.threads import over_slices
 
 _LEAST = 1 << 13  # columns
 
@@ -37,11 +38,18 @@ def mean_of_closest(updates: Updates, n_kept: int, *, lower_median: bool = False
     mean = torch.empty(n_params, dtype=updates.dtype, device=updates.device)
     # Several slices are held at a time: where there are few columns they are shorter.
     width = min(SLICE, max(_LEAST, n_params // 64), n_params)
-    statistics = OrderStatistics(n_rows, ranks, working(mean[:0]), width, bag)
-    for part, rows in column_chunks(updates, width):
-        value = dict(zip((*ranks, *bag), statistics(working(rows)), strict=True))
-        kept = [value[rank] for rank in inside]
-        mean[part] = mean_of(kept + _decided(value, n_pairs, n_kept, [value[rank] for rank in middle]))
+
+    def make_work() -> Callable[[slice], None]:
+        statistics = OrderStatistics(n_rows, ranks, working(mean[:0]), width, bag)
+
+        def work(part: slice) -> None:
+            value = dict(zip((*ranks, *bag), statistics(working(updates[:, part])), strict=True))
+            kept = [value[rank] for rank in inside]
+            mean[part] = mean_of(kept + _decided(value, n_pairs, n_kept, [value[rank] for rank in middle]))
+
+        return work
+
+    over_slices(n_params, width, make_work)
     return mean
 
 

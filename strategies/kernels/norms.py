@@ -5,16 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hauberk.strategies.kernels.chunks import Updates, finite
-from hauberk.strategies.kernels.distances import widened
+from hauberk.strategies.kernels.chunks import SLICE, Updates, finite, narrow, sum_of_slices
+from hauberk.strategies.kernels.distances import sum_of_squares, widened
+from hauberk.strategies.kernels.threads import over_slices
 
 
 def row_norms(updates: Updates) -> Tensor:
     """Returns the Euclidean norm of each row, shape [n_clients], in float64."""
-    squared = torch.zeros(len(updates), dtype=torch.float64, device=updates.device)
-    for _, wide in widened(updates):
-        squared += torch.linalg.vecdot(wide, wide)
-    return squared.sqrt_()
+    return sum_of_slices(updates, lambda _, rows: sum_of_squares(rows, lambda _, wide: wide)).sqrt_()
 
 
 def median_of(values: Tensor) -> float:
@@ -36,6 +34,10 @@ def scaled_sum(updates: Updates, scale: Tensor) -> Tensor:
     """
     total = torch.empty(updates.shape[1], dtype=updates.dtype, device=updates.device)
     scale = scale.double()
-    for place, wide in widened(updates):
-        total[place] = finite((scale @ wide).to(total.dtype))
+
+    def add(place: slice) -> None:
+        for part, wide in widened(narrow(updates, place)):
+            total[place][part] = finite((scale @ wide).to(total.dtype))
+
+    over_slices(len(total), SLICE, lambda: add)
     return total

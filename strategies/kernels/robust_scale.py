@@ -6,12 +6,15 @@ any one honest client that touches it would look infinitely strange.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
-from hauberk.strategies.kernels.chunks import SLICE, Updates, column_chunks, working
-from hauberk.strategies.kernels.order_statistics import median_magnitude, top_magnitudes
+from hauberk.strategies.kernels.chunks import SLICE, Updates, working
+from hauberk.strategies.kernels.magnitudes import median_magnitude, top_magnitudes
 from hauberk.strategies.kernels.sorting_networks import OrderStatistics
+from hauberk.strategies.kernels.threads import over_slices
 from hauberk.strategies.layout import Layout
 
 _GAUSSIAN = 1.4826  # the standard deviation of a Gaussian over its MAD
@@ -69,16 +72,24 @@ def _deviations(updates: Updates, peaks: Tensor | None) -> Tensor:
     n_clients, n_params = updates.shape
     mads = torch.empty(n_params, dtype=_dtype(updates), device=updates.device)
     ranks = ((n_clients - 1) // 2, n_clients // 2)
-    statistics = OrderStatistics(n_clients, ranks, mads, min(SLICE, n_params))
-    for place, rows in column_chunks(updates):
-        wide = working(rows)
-        low, high = statistics(wide)
-        # From the lower middle value, not from the median, whose rounding near rows would feel.
-        apart = (wide - low).sub_((high - low).div_(2)).abs_()
-        if peaks is not None:
-            torch.amax(apart, dim=0, out=peaks[place])
-        low, high = statistics(apart)
-        mads[place] = low if n_clients % 2 else low / 2 + high / 2
+    width = min(SLICE, n_params)
+
+    def make_work() -> Callable[[slice], None]:
+        statistics = OrderStatistics(n_clients, ranks, mads, width)
+
+        def work(place: slice) -> None:
+            wide = working(updates[:, place])
+            low, high = statistics(wide)
+            # From the lower middle value, not from the median, whose rounding near rows would feel.
+            apart = (wide - low).sub_((high - low).div_(2)).abs_()
+            if peaks is not None:
+                torch.amax(apart, dim=0, out=peaks[place])
+            low, high = statistics(apart)
+            mads[place] = low if n_clients % 2 else low / 2 + high / 2
+
+        return work
+
+    over_slices(n_params, width, make_work)
     return mads
 
 

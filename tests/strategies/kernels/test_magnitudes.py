@@ -4,8 +4,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hauberk.strategies.kernels import order_statistics
-from hauberk.strategies.kernels.order_statistics import kth_magnitude, median_magnitude, top_magnitudes
+from hauberk.strategies.kernels import magnitudes
+from hauberk.strategies.kernels.magnitudes import kth_magnitude, median_magnitude, top_magnitudes
 
 
 def values(kind, n, dtype, seed):
@@ -32,7 +32,7 @@ def test_every_rank_agrees_with_a_sort(kind, n, dtype, seed):
     row = values(kind, n, dtype, seed)
     expected = row.abs().double().sort().values
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(order_statistics, "_SLICE", 64)
+        patch.setattr(magnitudes, "_SLICE", 64)
         for rank in {0, n // 3, n - 1}:
             assert kth_magnitude(row, rank) == float(expected[rank])
         assert median_magnitude(row) == pytest.approx(
@@ -48,7 +48,7 @@ def test_the_largest_agree_with_a_sort_and_ties_go_to_the_first(kind, n, dtype, 
     row = values(kind, n, dtype, seed)
     order = (-row.abs()).argsort(stable=True)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(order_statistics, "_SLICE", 64)
+        patch.setattr(magnitudes, "_SLICE", 64)
         for k in {1, n // 2 + 1, n}:
             assert torch.equal(top_magnitudes(row, k), order[:k].sort().values)
 
