@@ -26,14 +26,14 @@ def forge(
         return {}
     own = [client for client in malicious if client in rows.accepted]
     # What the guard will refuse is no update: one NaN would make every mean, and so every forged row, a NaN.
-    benign = [
-        client for client in rows.accepted if client not in malicious and rows.odd_values(client) is None
-    ]
+    lying = set(malicious)
+    benign = [client for client in rows.accepted if client not in lying and rows.odd_values(client) is None]
     if not own or (not benign and sees_benign_updates(server.attack.forge.knowledge)):
         return {}
+    own_rows, benign_rows = rows.split(own, benign)
     collusion = Collusion(
-        own=rows.rows(own),
-        benign=rows.rows(benign),
+        own=own_rows,
+        benign=benign_rows,
         parameters=state.parameters,
         aggregate=rule_for(
             server, state, number, {client: rows.claimed[client] for client in [*own, *benign]}

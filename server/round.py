@@ -66,11 +66,12 @@ def run_round(server: Server, state: ServerState, dispatch: Dispatch) -> tuple[S
     clock = Clock()
     number = state.round + 1
     sampled = sample(server, number)
-    rows = UpdateMatrix(sampled, server.layout, state.parameters, server.guard)
+    rows = UpdateMatrix(sampled, server.layout, state.parameters, server.guard, server.memory)
     for reply in dispatch(instructions(server, state, number, sampled)):
         rows.add(reply)
     clock.lap("clients")
-    malicious = [client for client in sampled if client in attackers(server, number)]
+    lying = set(attackers(server, number))
+    malicious = [client for client in sampled if client in lying]
     forged = forge(server, state, number, rows, malicious)
     collected = rows.close()
     clock.lap("guard")
@@ -92,7 +93,9 @@ def run_round(server: Server, state: ServerState, dispatch: Dispatch) -> tuple[S
         _weights(result.weight, collected), collected.refused, result.report, evidence, repaired,
         collected.reports, clock.seconds,
     )  # fmt: skip
-    return ServerState(number, parameters, result.state, {**state.clients, **collected.states}), record
+    return ServerState(
+        number, parameters, server.memory.apart(result.state), {**state.clients, **collected.states}
+    ), record
 
 
 def instructions(

@@ -19,6 +19,7 @@ from hauberk.server.state import ServerState
 from hauberk.strategies.base import AggregationContext, needs_of
 from hauberk.strategies.guard import Guard
 from hauberk.strategies.layout import Layout
+from hauberk.strategies.row_memory import RowMemory
 from hauberk.strategies.update_matrix import CollectedUpdates
 from hauberk.tasks.base import EncodedExamples, Task
 from hauberk.tasks.seeds import generator
@@ -36,6 +37,7 @@ class Server:
         layout: name, shape and slice of each tensor in the parameter vector.
         clean: the server's own examples, where it has any.
         keep_rounds: the rounds whose updates are kept on disk, by ``keep``.
+        memory: of the rows of a round, which the next round overwrites.
         forensics_every: rounds 1, 1 + k, 1 + 2k, ... are examined in full; in none where it is 0.
     """
 
@@ -56,6 +58,7 @@ class Server:
     keep: Callable[[CollectedUpdates, AggregationContext, list[int]], None] | None = None
     guard: Guard = field(default_factory=Guard)
     forensics_every: int = 1
+    memory: RowMemory = field(default_factory=RowMemory, compare=False)
 
 
 def sample(server: Server, number: int) -> list[int]:

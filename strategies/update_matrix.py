@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from hauberk.strategies.client_state import copied
 from hauberk.strategies.guard import Guard
 from hauberk.strategies.layout import Layout, layout_of
+from hauberk.strategies.row_memory import RowMemory, arrange
 
 __all__ = ["CollectedUpdates", "Layout", "Reply", "UpdateMatrix", "layout_of"]
 
@@ -67,13 +67,19 @@ class UpdateMatrix:
         layout: the tensors of a reply.
         parameters: the global vector that was sent, shape [n_params]; a row is a reply minus it.
         guard: what refuses odd replies.
+        memory: where the rows are kept, for whoever has many rounds; by default new memory.
 
     Raises:
         ValueError: if a client is asked twice, or ``parameters`` does not fit ``layout``.
     """
 
     def __init__(
-        self, asked: Sequence[int], layout: Layout, parameters: Tensor, guard: Guard | None = None
+        self,
+        asked: Sequence[int],
+        layout: Layout,
+        parameters: Tensor,
+        guard: Guard | None = None,
+        memory: RowMemory | None = None,
     ) -> None:
         if len(set(asked)) != len(asked):
             raise ValueError(f"Each client is asked once, got {len(asked)} ids, {len(set(asked))} distinct.")
@@ -85,7 +91,7 @@ class UpdateMatrix:
         self._layout = layout
         self._parameters = parameters.detach().cpu().numpy()
         self._guard = guard or Guard()
-        self._matrix = torch.empty(len(asked), layout.n_params, dtype=torch.float32)
+        self._matrix = (memory or RowMemory()).matrix(len(asked), layout.n_params)
         self._n_examples: dict[int, float] = {}
         self._refused: dict[int, str] = {}
         self._states: dict[int, dict[str, Any]] = {}
@@ -122,16 +128,19 @@ class UpdateMatrix:
         """Returns the row of an asked client, shape [n_params], as a view; raises KeyError for others."""
         return self._matrix[self._index[client_id]]
 
-    def rows(self, client_ids: Sequence[int]) -> Tensor:
-        """Returns the rows of asked clients, shape [len(client_ids), n_params], to be read and not written.
+    def split(self, first: Sequence[int], second: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Returns the rows of two groups of asked clients, each [len(group), n_params] and a view, not to be written.
 
-        They are a view where they lie side by side in this order, as most do; else a copy.
+        Where they do not lie side by side already, rows move in place: views that were taken before show others.
         """
-        places = [self._index[client_id] for client_id in client_ids]
-        first = places[0] if places else 0
-        if places == list(range(first, first + len(places))):
-            return self._matrix[first : first + len(places)]
-        return self._matrix[places]
+        wanted = [self._index[client_id] for client_id in (*first, *second)]
+        if not (_side_by_side(wanted[: len(first)]) and _side_by_side(wanted[len(first) :])):
+            self._arrange(wanted)
+        groups = ([self._index[client_id] for client_id in group] for group in (first, second))
+        one, other = (
+            self._matrix[places[0] : places[-1] + 1] if places else self._matrix[:0] for places in groups
+        )
+        return one, other
 
     def rewrite(self, client_id: int, row: Tensor) -> None:
         """Puts ``row`` [n_params] in the place of what an asked client sent."""
@@ -147,15 +156,14 @@ class UpdateMatrix:
     def close(self) -> CollectedUpdates:
         """Refuses the silent and the rows that are not finite; moves the others together in place."""
         kept: list[int] = []
-        for client_id, row in self._index.items():
+        for client_id in sorted(self._index):
             if client_id not in self._n_examples:
                 self._refused.setdefault(client_id, "no reply")
             elif reason := self.odd_values(client_id):
                 self._refused[client_id] = reason
             else:
-                if row != len(kept):
-                    self._matrix[len(kept)].copy_(self._matrix[row])
                 kept.append(client_id)
+        self._arrange([self._index[client_id] for client_id in kept])
         return CollectedUpdates(
             updates=self._matrix[: len(kept)],
             client_ids=tuple(kept),
@@ -164,6 +172,14 @@ class UpdateMatrix:
             states={client_id: self._states[client_id] for client_id in kept if self._states[client_id]},
             reports={client_id: self._reports[client_id] for client_id in kept},
         )
+
+    def _arrange(self, first: list[int]) -> None:
+        """Moves the rows at ``first`` to the beginning, in this order, and those that are in their way behind them."""
+        chosen = set(first)
+        order = [*first, *(row for row in range(len(self._index)) if row not in chosen)]
+        arrange(self._matrix, order)
+        place_of = {source: place for place, source in enumerate(order)}
+        self._index = {client_id: place_of[row] for client_id, row in self._index.items()}
 
     def _reason(self, reply: Reply) -> str | None:
         if reply.client_id not in self._index:
@@ -177,3 +193,7 @@ class UpdateMatrix:
             or self._guard.state(reply.state, self._layout)
             or self._guard.report(reply.report)
         )
+
+
+def _side_by_side(places: list[int]) -> bool:
+    return places == list(range(places[0], places[0] + len(places))) if places else True

@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from hauberk.strategies import Guard, Reply, UpdateMatrix, layout_of
+from hauberk.strategies.row_memory import RowMemory, arrange
 
 SHAPES = {"embedding": (4, 3), "bias": (2,), "scale": ()}
 N_PARAMS = 15
@@ -77,14 +78,39 @@ def test_there_is_one_matrix_and_everything_is_a_view_of_it():
     assert collected.refused == {2: "tensor 'embedding' holds 12 values that are NaN or infinite"}
 
 
-def test_several_rows_are_a_view_where_they_stand_together():
+@pytest.mark.parametrize("first", [(1, 2), (2, 3), (4,), (2, 4), (), (1, 3, 4), (1, 2, 3, 4)])
+def test_two_groups_of_rows_are_views_however_they_lie(first):
     made = rows(asked=(1, 2, 3, 4))
     for client_id in (1, 2, 3, 4):
         made.add(Reply(client_id, arrays(client_id)))
-    assert made.rows((2, 3)).data_ptr() == made.row(2).data_ptr()
-    assert made.rows((2, 3)).tolist() == [[1.5] * N_PARAMS, [2.5] * N_PARAMS]
-    assert made.rows((3, 1)).tolist() == [[2.5] * N_PARAMS, [0.5] * N_PARAMS]
-    assert made.rows(()).shape == (0, N_PARAMS)
+    second = [client for client in (1, 2, 3, 4) if client not in first]
+    storage = made.row(1).untyped_storage().data_ptr()
+    for group, ids in zip(made.split(first, second), (first, second), strict=True):
+        assert group.tolist() == [[client - 0.5] * N_PARAMS for client in ids]
+        assert group.untyped_storage().data_ptr() == storage
+    made.rewrite(2, torch.full((N_PARAMS,), 7.0))
+    collected = made.close()
+    assert collected.client_ids == (1, 2, 3, 4)
+    assert collected.updates[:, 0].tolist() == [0.5, 7.0, 2.5, 3.5]
+
+
+def test_rows_of_two_rounds_share_memory_and_what_a_rule_keeps_of_them_does_not():
+    memory = RowMemory()
+    first = memory.matrix(3, 4).fill_(1.0)
+    kept = memory.apart({"row": first[1], "list": [first, 2.0], "own": torch.zeros(1)})
+    second = memory.matrix(2, 4).fill_(2.0)
+    assert second.data_ptr() == first.data_ptr()
+    assert kept["row"].tolist() == [1.0] * 4
+    assert kept["list"][0].tolist() == [[1.0] * 4] * 3
+    assert memory.matrix(4, 4).shape == (4, 4)
+
+
+def test_rows_move_in_place_into_any_order():
+    for seed in range(20):
+        order = torch.randperm(7, generator=torch.Generator().manual_seed(seed)).tolist()
+        matrix = torch.arange(7.0)[:, None].repeat(1, 2)
+        arrange(matrix, order)
+        assert matrix[:, 1].tolist() == order
 
 
 def test_a_row_that_is_written_anew_is_looked_at_anew():
