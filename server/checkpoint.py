@@ -2,6 +2,7 @@
 
 ``state-0007.safetensors`` and ``state-0007.json`` belong together; the JSON is written last, carries the size and
 digest of the tensors, and makes the checkpoint count. The one before stays, so that a damaged file costs one round.
+What clients left with the server is beside them, see `client_states`: a checkpoint names a file for each client.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
+from hauberk.server import client_states
+from hauberk.server.client_states import ClientStates
 from hauberk.server.durable import make_folder, write_whole
 from hauberk.server.state import ServerState
 from hauberk.tasks.errors import UserError
@@ -35,35 +38,58 @@ class _About(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    format: Literal[2]
+    format: Literal[2, 3]
     round: int = Field(ge=0)
     identity: dict[str, str]
     bytes: int = Field(ge=0)
     sha256: str
     tree: Any
+    clients: dict[int, tuple[int, int, str]] = {}  # before format 3 they were in the tree
 
 
 def save(folder: Path, state: ServerState, identity: Mapping[str, str]) -> None:
     """Writes ``state`` of the run ``identity`` into ``folder`` and drops all but the newest checkpoints."""
     make_folder(folder)
     tensors: dict[str, Tensor] = {"parameters": state.parameters}
-    tree = {"aggregator": state.aggregator, "clients": {str(k): v for k, v in state.clients.items()}}
-    skeleton = take_tensors(tree, tensors)
+    skeleton = take_tensors({"aggregator": state.aggregator}, tensors)
+    places = state.client_states.store(folder, state.round)
     blob = save_tensors(tensors)
     about = _About(
-        format=2,
+        format=3,
         round=state.round,
         identity=dict(identity),
         bytes=len(blob),
         sha256=hashlib.sha256(blob).hexdigest(),
         tree=skeleton,
+        clients={client_id: tuple(place) for client_id, place in places.items()},
     )
     name = f"state-{state.round:04d}"
     write_whole(folder / f"{name}.safetensors", blob)
     write_whole(folder / f"{name}.json", json.dumps(dict(about), allow_nan=False).encode())
-    for old in _found(folder)[:-KEPT]:
-        old.unlink()
-        old.with_suffix(".safetensors").unlink(missing_ok=True)
+    _drop(_found(folder))
+
+
+def _drop(found: list[Path]) -> None:
+    """Removes all checkpoints but the newest, and the clients' states that these do not name."""
+    kept: set[Path] = set()
+    for path in reversed(found):
+        named = _client_files(path)
+        if path in found[-KEPT:]:
+            kept |= named
+            continue
+        path.unlink()
+        path.with_suffix(".safetensors").unlink(missing_ok=True)
+        for file in named - kept:
+            file.unlink(missing_ok=True)
+
+
+def _client_files(path: Path) -> set[Path]:
+    """Returns the files that a checkpoint names, as far as it can be read."""
+    try:
+        clients = json.loads(path.read_bytes()).get("clients", {})
+        return {client_states.path_of(path.parent, int(key), int(place[0])) for key, place in clients.items()}
+    except (ValueError, TypeError, AttributeError, IndexError, RecursionError):
+        return set()
 
 
 def load(folder: Path, identity: Mapping[str, str], *, at_most: int | None = None) -> ServerState | None:
@@ -97,14 +123,24 @@ def _read(path: Path, identity: Mapping[str, str]) -> ServerState:
     tensors = _read_tensors(path.with_suffix(".safetensors"), about, advice)
     try:
         tree, parameters = put_tensors(about.tree, tensors), tensors["parameters"]
-        clients = {int(key): dict(value) for key, value in tree["clients"].items()}
+        clients = _clients_of(about, tree, path.parent)
         if (parameters.dtype, parameters.dim()) != (torch.float32, 1):
             raise ValueError("no vector of float32")
         return ServerState(about.round, parameters, tree["aggregator"], clients)
+    except UserError as error:
+        raise UserError(f"{error}; {advice}") from None
     except (KeyError, TypeError, ValueError, AttributeError):
         raise UserError(
             f"{path}: the checkpoint is damaged, its tree does not fit its tensors; {advice}"
         ) from None
+
+
+def _clients_of(about: _About, tree: Any, folder: Path) -> ClientStates:
+    if about.format == 2:
+        return ClientStates({int(key): dict(value) for key, value in tree["clients"].items()})
+    return client_states.stored(
+        folder, {one: client_states.Place(*place) for one, place in about.clients.items()}
+    )
 
 
 def _read_about(path: Path, advice: str) -> _About:
@@ -115,7 +151,7 @@ def _read_about(path: Path, advice: str) -> _About:
         where = ".".join(map(str, first["loc"]))
         if first["type"] == "literal_error":  # the format
             raise UserError(
-                f"{path}: the checkpoint has format {first['input']!r}, this hauberk reads 2"
+                f"{path}: the checkpoint has format {first['input']!r}, this hauberk reads 2 and 3"
             ) from None
         reason = f"{where}: {first['msg']}" if where else first["msg"]
         raise UserError(f"{path}: the checkpoint is cut short or damaged ({reason}); {advice}") from None

@@ -94,7 +94,7 @@ def run_round(server: Server, state: ServerState, dispatch: Dispatch) -> tuple[S
         collected.reports, clock.seconds,
     )  # fmt: skip
     return ServerState(
-        number, parameters, server.memory.apart(result.state), {**state.clients, **collected.states}
+        number, parameters, server.memory.apart(result.state), state.client_states.changed(collected.states)
     ), record
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
 
+from hauberk.server.client_states import ClientState, ClientStates
 from hauberk.strategies.layout import Layout
-
-ClientState = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,12 @@ class ServerState:
     round: int
     parameters: Tensor
     aggregator: Any = None
-    clients: dict[int, ClientState] = field(default_factory=dict)
+    clients: Mapping[int, ClientState] = field(default_factory=ClientStates)
+
+    @property
+    def client_states(self) -> ClientStates:
+        """The clients' states as what can be on the disk."""
+        return self.clients if isinstance(self.clients, ClientStates) else ClientStates(self.clients)
 
 
 def model_sha256(parameters: Tensor, layout: Layout) -> str:

@@ -45,7 +45,7 @@ def finalize(prepared: Prepared, last: ServerState, folder: RunDir, screen: Scre
         screen.finalizing(f"repairs: {', '.join(prepared.server.repairs.steps)}")
         final, changes = repaired(prepared, last, summary)
         summary |= changes
-        checkpoint.save(folder.path / checkpoint.REPAIRED, final, folder.identity)
+        checkpoint.save(folder.path / checkpoint.REPAIRED, replace(final, clients={}), folder.identity)
     screen.finalizing("the final model")
     run = Finished(prepared, final.parameters, final.round)
     summary["stealth"] = stealth_of(run)

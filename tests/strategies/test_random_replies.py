@@ -103,7 +103,7 @@ def test_a_reply_is_accepted_or_refused_and_what_is_accepted_can_be_kept(folder,
     json.dumps({"refused": collected.refused, "reports": collected.reports}, allow_nan=False).encode()
     checkpoint.save(folder, ServerState(1, torch.zeros(2), None, collected.states), RUN)
     back = checkpoint.load(folder, RUN).clients
-    assert same(back, collected.states)
+    assert same(dict(back), collected.states)
 
 
 def same(first, second) -> bool:
