@@ -128,7 +128,7 @@ class Worker:
             "client_id": client_id,
             "round": instruction.round,
             "n_clients": len(sampled),
-            "n_attackers": sum(one in attackers for one in sampled) if attack else 0,
+            "n_attackers": len(set(attackers).intersection(sampled)) if attack else 0,
             "state": dict(instruction.state),
         }
         rows = self.config.partitions[client_id]

@@ -61,7 +61,7 @@ def save(folder: Path, state: ServerState, identity: Mapping[str, str]) -> None:
         bytes=len(blob),
         sha256=hashlib.sha256(blob).hexdigest(),
         tree=skeleton,
-        clients={client_id: tuple(place) for client_id, place in places.items()},
+        clients={client_id: (place.round, place.bytes, place.sha256) for client_id, place in places.items()},
     )
     name = f"state-{state.round:04d}"
     write_whole(folder / f"{name}.safetensors", blob)

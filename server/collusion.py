@@ -75,5 +75,5 @@ def rule_for(
 
 def _history(server: Server, number: int, clients: list[int]) -> tuple[tuple[bool, ...], ...]:
     """Returns for each of ``clients`` whether it attacked, for each round before ``number`` that asked it."""
-    rounds = [(set(sample(server, earlier)), attackers(server, earlier)) for earlier in range(1, number)]
+    rounds = [(set(sample(server, earlier)), set(attackers(server, earlier))) for earlier in range(1, number)]
     return tuple(tuple(client in lying for asked, lying in rounds if client in asked) for client in clients)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -63,8 +64,13 @@ class Server:
 
 def sample(server: Server, number: int) -> list[int]:
     """Returns the client ids that round ``number`` asks, in order; a function of the seed and the round alone."""
-    order = torch.randperm(server.n_clients, generator=generator(server.seed, number, "sample"))
-    return sorted(order[: server.cohort_size].tolist())
+    return list(_sampled(server.seed, number, server.n_clients, server.cohort_size))
+
+
+@lru_cache(maxsize=4096)  # colluders ask in every round for all rounds before
+def _sampled(seed: int, number: int, n_clients: int, cohort_size: int) -> tuple[int, ...]:
+    order = torch.randperm(n_clients, generator=generator(seed, number, "sample"))
+    return tuple(sorted(order[:cohort_size].tolist()))
 
 
 def attackers(server: Server, number: int) -> tuple[int, ...]:

@@ -17,6 +17,7 @@ from hauberk.experiments.engines.base import Engine
 from hauberk.experiments.engines.client_round import fit, make_worker, warm_up
 from hauberk.experiments.engines.cluster import ray
 from hauberk.experiments.engines.pool import NoWorkersError, Pool, WorkFailed
+from hauberk.experiments.engines.shared_data import shared
 from hauberk.experiments.runner.setup import Prepared
 from hauberk.experiments.spec.loader import Spec
 from hauberk.server.round import Dispatch, RoundFailed, Stopped
@@ -53,7 +54,7 @@ class RayEngine(Engine):
             while not self._pool.wait_connected(POLL_S):
                 self._check()
             cluster.reclaim_signals()
-            self._pool.keep(make_worker, ray.put(prepared.worker), prepared.spec.device)
+            self._pool.keep(make_worker, ray.put(shared(prepared.worker)), prepared.spec.device)
             while not self._pool.size:
                 self._check()
                 self.stop.wait(POLL_S / 5)
