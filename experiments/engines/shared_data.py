@@ -51,8 +51,8 @@ class PackedExamples(Sequence[Any]):
     def __getitem__(self, place: Any) -> Any:
         """Returns one example, or a list of them."""
         if isinstance(place, slice):
-            return [pickle.loads(packed) for packed in self._packed[place]]
-        return pickle.loads(self._packed[place])
+            return [pickle.loads(packed.data) for packed in self._packed[place]]
+        return pickle.loads(self._packed[place].data)
 
 
 def shared(config: WorkerConfig) -> WorkerConfig:
