@@ -12,6 +12,7 @@ from hauberk.clients.worker import ClientReply, Instruction
 from hauberk.server.collusion import forge
 from hauberk.server.evaluation import Metrics
 from hauberk.server.forensics import forensics
+from hauberk.server.gpu_aggregation import aggregate_where_it_fits
 from hauberk.server.repair_steps import Reports
 from hauberk.server.server import Server, aggregation_context, attackers, sample
 from hauberk.server.state import ServerState
@@ -116,7 +117,9 @@ def aggregate(
     try:
         if not collected.client_ids:
             raise TooFewClientsError("no usable update is left.")
-        return server.aggregate(collected.updates, context=context, state=state.aggregator)
+        return aggregate_where_it_fits(
+            server.aggregate, collected.updates, context, state.aggregator, server.evaluate.device
+        )
     except TooFewClientsError as error:
         refused = "; ".join(f"client {client}: {reason}" for client, reason in collected.refused.items())
         raise RoundFailed(

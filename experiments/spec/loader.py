@@ -36,7 +36,7 @@ class Spec(Section):
 
     name: str = Field("experiment", min_length=1, pattern=r"^[A-Za-z0-9._-]+$")
     seed: int = Field(0, ge=0)
-    device: str = "auto"
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$")
     task: TaskSection
     federation: FederationSection
     training: TrainingSection = TrainingSection()
