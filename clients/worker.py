@@ -78,6 +78,16 @@ class Worker:
             self._receive(instruction.parameters)
             return self._round(instruction, rng)
 
+    def predict(
+        self, parameters: Mapping[str, np.ndarray], examples: EncodedExamples, precision: str, threads: int
+    ) -> Tensor:
+        """Returns the answers of the model of ``parameters`` to ``examples``, [n, ...] on the CPU."""
+        with threads_set(threads):
+            self._receive(parameters)
+            return self.config.task.predict(
+                self.model, examples, precision=precision, device=self.config.device
+            )
+
     def attack_of(self, client_id: int, round: int) -> Attack | None:
         """Returns what a client does beside its honest work in a round, or ``None``."""
         return self.config.attack if client_id in self.attackers(round) else None

@@ -45,10 +45,14 @@ class _About(BaseModel):
     sha256: str
     tree: Any
     clients: dict[int, tuple[int, int, str]] = {}  # before format 3 they were in the tree
+    record: str | None = None
 
 
-def save(folder: Path, state: ServerState, identity: Mapping[str, str]) -> None:
-    """Writes ``state`` of the run ``identity`` into ``folder`` and drops all but the newest checkpoints."""
+def save(folder: Path, state: ServerState, identity: Mapping[str, str], record: str | None = None) -> None:
+    """Writes ``state`` of the run ``identity`` into ``folder`` and drops all but the newest checkpoints.
+
+    ``record`` is what else is to be known of its round, should there be no time to write it anywhere else.
+    """
     make_folder(folder)
     tensors: dict[str, Tensor] = {"parameters": state.parameters}
     skeleton = take_tensors({"aggregator": state.aggregator}, tensors)
@@ -62,6 +66,7 @@ def save(folder: Path, state: ServerState, identity: Mapping[str, str]) -> None:
         sha256=hashlib.sha256(blob).hexdigest(),
         tree=skeleton,
         clients={client_id: (place.round, place.bytes, place.sha256) for client_id, place in places.items()},
+        record=record,
     )
     name = f"state-{state.round:04d}"
     write_whole(folder / f"{name}.safetensors", blob)
@@ -102,6 +107,12 @@ def load(folder: Path, identity: Mapping[str, str], *, at_most: int | None = Non
     return _read(found[-1], identity) if found else None
 
 
+def record_in(folder: Path) -> str | None:
+    """Returns the record in the newest checkpoint of ``folder``; raises UserError if that is damaged."""
+    found = _found(folder)
+    return _read_about(found[-1], _advice(found[-1])).record if found else None
+
+
 def differences(recorded: Mapping[str, str], own: Mapping[str, str]) -> str:
     """Returns in what a recorded run is another one than ``own``, both values each; empty where in nothing."""
     different = [key for key in own if recorded.get(key) != own[key]]
@@ -116,7 +127,7 @@ def _short(value: str) -> str:
 
 
 def _read(path: Path, identity: Mapping[str, str]) -> ServerState:
-    advice = f"delete {path.stem}.* to resume from the checkpoint before"
+    advice = _advice(path)
     about = _read_about(path, advice)
     if other := differences(about.identity, identity):
         raise UserError(f"{path}: the checkpoint belongs to {other}")
@@ -141,6 +152,10 @@ def _clients_of(about: _About, tree: Any, folder: Path) -> ClientStates:
     return client_states.stored(
         folder, {one: client_states.Place(*place) for one, place in about.clients.items()}
     )
+
+
+def _advice(path: Path) -> str:
+    return f"delete {path.stem}.* to resume from the checkpoint before"
 
 
 def _read_about(path: Path, advice: str) -> _About:

@@ -7,7 +7,7 @@ weak, so they always go together.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,7 @@ ATTACK_METRICS = (
     Metric("attack_success_floor", "its floor", higher_is_better=False, is_share=True),
     Metric(NATURAL, "its natural rate", higher_is_better=False, is_share=True),
 )
+ATTACK_NAMES = tuple(metric.name for metric in ATTACK_METRICS)
 
 
 @dataclass(frozen=True)
@@ -49,23 +50,31 @@ class Evaluation:
 
     def __call__(self, model: nn.Module) -> Metrics:
         """Returns the task's metrics, then the attack's."""
-        predictions = self._predict(model, self.clean)
-        return {**self.task.score(predictions, self.clean), **self.attack_metrics(model, predictions)}
+        return self.metrics({name: self._predict(model, encoded) for name, encoded in self.parts.items()})
 
-    def attack_metrics(self, model: nn.Module, clean: Tensor) -> Metrics:
-        """Returns how far the attack got, None each where there is none to measure.
+    @property
+    def parts(self) -> dict[str, EncodedExamples]:
+        """What a model has to answer: "clean", and "triggered" where there is an attack to measure."""
+        measured = self.triggered is not None and self.success is not None
+        return {"clean": self.clean, **({"triggered": self.triggered} if measured else {})}  # type: ignore[dict-item]
+
+    def metrics(self, predictions: Mapping[str, Tensor]) -> Metrics:
+        """Returns the task's metrics, then the attack's, None each where there is none to measure.
 
         Args:
-            model: the model, which answers the triggered examples here.
-            clean: its predictions of the clean test split, [n, ...].
+            predictions: a model's answers to each of ``parts``, [n, ...].
         """
-        if self.triggered is None or self.success is None:
-            return {"attack_success_rate": None, "attack_success_floor": None, NATURAL: None}
-        return {
-            "attack_success_rate": self.attack_success(model),
-            "attack_success_floor": self.success(clean[self.rows]),
-            NATURAL: None,  # whoever records a round may know it
-        }
+        clean = predictions["clean"]
+        found: Metrics = {**self.task.score(clean, self.clean), **dict.fromkeys(ATTACK_NAMES)}
+        if "triggered" in predictions and self.success is not None:
+            found["attack_success_rate"] = self.success(predictions["triggered"])
+            found["attack_success_floor"] = self.success(clean[self.rows])
+        return found  # the natural rate is known to whoever records a round, if to anyone
+
+    @property
+    def nothing(self) -> Metrics:
+        """The metrics of a model that was not measured."""
+        return dict.fromkeys((*(metric.name for metric in self.task.metrics), *ATTACK_NAMES))
 
     def attack_success(self, model: nn.Module) -> float:
         """Returns the share of the triggered examples, of which there are some, that ``model`` answers as wanted."""

@@ -1,4 +1,4 @@
-"""One round, the same for every engine: sample, send, guard, forge, aggregate, evaluate."""
+"""One round, the same for every engine: sample, send, guard, forge, aggregate; who measures its model is another's."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from torch import Tensor
 
 from hauberk.clients.worker import ClientReply, Instruction
 from hauberk.server.collusion import forge
-from hauberk.server.evaluation import Metrics
 from hauberk.server.forensics import forensics
 from hauberk.server.gpu_aggregation import aggregate_where_it_fits
 from hauberk.server.repair_steps import Reports
@@ -19,7 +18,6 @@ from hauberk.server.state import ServerState
 from hauberk.strategies.base import Aggregation, AggregationContext, TooFewClientsError
 from hauberk.strategies.kernels.geometry import Geometry
 from hauberk.strategies.update_matrix import CollectedUpdates, UpdateMatrix
-from hauberk.tasks.parameters import load_state
 
 Dispatch = Callable[[Sequence[Instruction]], Iterable[ClientReply]]
 
@@ -42,10 +40,9 @@ class RoundFailed(RuntimeError):
 
 @dataclass(frozen=True)
 class Record:
-    """What one round leaves in ``rounds.jsonl``."""
+    """What one round leaves in ``rounds.jsonl``, beside what its model is worth."""
 
     round: int
-    metrics: Metrics
     sampled: list[int]
     malicious: list[int]
     knowledge: str | None  # what the attack declares that its attackers know
@@ -86,11 +83,8 @@ def run_round(server: Server, state: ServerState, dispatch: Dispatch) -> tuple[S
     parameters = state.parameters + result.update
     parameters, repaired = server.repairs.after(parameters, number)
     clock.lap("repairs")
-    load_state(server.model, parameters)
-    metrics = server.evaluate(server.model)
-    clock.lap("evaluate")
     record = Record(
-        number, metrics, list(sampled), malicious, server.attack.knowledge if server.attack else None,
+        number, list(sampled), malicious, server.attack.knowledge if server.attack else None,
         _weights(result.weight, collected), collected.refused, result.report, evidence, repaired,
         collected.reports, clock.seconds,
     )  # fmt: skip
@@ -103,7 +97,7 @@ def instructions(
     server: Server, state: ServerState, number: int, sampled: Sequence[int]
 ) -> list[Instruction]:
     """Returns what each sampled client is told; the parameters are views of the one global vector."""
-    arrays = {name: tensor.numpy() for name, tensor in server.layout.unflatten(state.parameters).items()}
+    arrays = server.layout.arrays(state.parameters)
     return [
         Instruction(client, number, arrays, state.clients.get(client, {}), server.training, tuple(sampled))
         for client in sampled

@@ -1,4 +1,4 @@
-"""The rounds of a run, one after another, each recorded and checkpointed before the next begins."""
+"""The rounds of a run, one after another; what the model of one is worth may come while the next one trains."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Protocol
 import torch
 
 from hauberk.clients.worker import ClientReply, Instruction
+from hauberk.server.measuring import Measure, Measured, is_due
 from hauberk.server.round import Dispatch, Record, Server, run_round
 from hauberk.server.state import ServerState
 
@@ -21,19 +22,32 @@ class Observer(Protocol):
     def reply_received(self, reply: ClientReply) -> None:
         """One reply arrived."""
 
-    def round_finished(self, state: ServerState, record: Record) -> None:
-        """A round is finished; the next begins when this returns."""
+    def round_finished(self, state: ServerState, record: Record, measured: Measured | None) -> None:
+        """A round is finished, and the next begins when this returns.
+
+        Args:
+            state: the server after it.
+            record: what it leaves, but for what its model is worth.
+            measured: that, which may be on its way; None in a round that is not measured.
+        """
 
 
 def run_rounds(
-    server: Server, state: ServerState, dispatch: Dispatch, rounds: int, threads: int, observer: Observer
+    server: Server,
+    state: ServerState,
+    dispatch: Dispatch,
+    measure: Measure,
+    rounds: int,
+    threads: int,
+    observer: Observer,
 ) -> ServerState:
     """Plays on from ``state`` until ``rounds`` rounds are finished, and returns the last state."""
     # Bits depend on the thread count, and a count set in another thread does not reach this one.
     torch.set_num_threads(threads)
     while state.round < rounds:
         state, record = run_round(server, state, _observed(dispatch, observer))
-        observer.round_finished(state, record)
+        measured = measure(state.parameters) if is_due(server, state.round, rounds) else None
+        observer.round_finished(state, record, measured)
     return state
 
 

@@ -39,6 +39,7 @@ class Server:
         clean: the server's own examples, where it has any.
         keep_rounds: the rounds whose updates are kept on disk, by ``keep``.
         memory: of the rows of a round, which the next round overwrites.
+        evaluate_every: rounds k, 2k, ... are measured, and the last.
         forensics_every: rounds 1, 1 + k, 1 + 2k, ... are examined in full; in none where it is 0.
     """
 
@@ -60,6 +61,7 @@ class Server:
     guard: Guard = field(default_factory=Guard)
     forensics_every: int = 1
     memory: RowMemory = field(default_factory=RowMemory, compare=False)
+    evaluate_every: int = 1
 
 
 def sample(server: Server, number: int) -> list[int]:

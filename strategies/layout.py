@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 
@@ -55,6 +56,10 @@ class Layout:
     def unflatten(self, vector: Tensor) -> dict[str, Tensor]:
         """Returns views of ``vector`` [n_params], one for each tensor, by name."""
         return {slot.name: vector[slot.slice].view(slot.shape) for slot in self.slots}
+
+    def arrays(self, vector: Tensor) -> dict[str, np.ndarray]:
+        """Returns the same as NumPy arrays; ``vector`` is on the CPU."""
+        return {name: tensor.numpy() for name, tensor in self.unflatten(vector).items()}
 
     def digest(self) -> str:
         """Returns a hash by which a server and its clients see that they mean the same tensors."""

@@ -152,6 +152,14 @@ class Task(Protocol):
         The model computes in eval mode and is as before afterwards. An answer depends on its own example alone.
         """
 
+    def prediction_shards(self, encoded: Any, n: int, *, batch_size: int = 128) -> list[np.ndarray]:
+        """Returns the rows of at most ``n`` parts of ``encoded``, each row in one of them.
+
+        What `predict` answers to a part alone is, bit for bit, what it answers to these rows among all: whoever has
+        several machines gives each a part. By default there is but one.
+        """
+        return [np.arange(len(encoded))]
+
     @abstractmethod
     def score(self, predictions: Tensor, encoded: Any) -> dict[str, float]:
         """Returns the value of each of ``metrics`` by name, for what `predict` returned of ``encoded``."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
+from functools import partial
 from types import TracebackType
 from typing import Any, ClassVar
 
 from hauberk.experiments.runner.setup import Prepared
+from hauberk.server.measuring import Measure, MeasuredHere
 from hauberk.server.round import Dispatch
 
 
@@ -33,6 +35,10 @@ class Engine(ABC):
         Raises:
             UserError: the clients of this run cannot train here.
         """
+
+    def measure(self, prepared: Prepared) -> Measure:
+        """Returns what measures the models of ``prepared``, whose clients are there: by default, here."""
+        return partial(MeasuredHere, prepared.server)
 
     def for_twin(self) -> Engine:
         """Returns the engine that plays an attack-free twin: this one, where its clients do as they are told."""

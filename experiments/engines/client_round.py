@@ -1,4 +1,4 @@
-"""A client's round as work for a pool: what its processes keep, and what each does with an instruction."""
+"""What a pool works at: what its processes keep, a client's round, and the answers to a part of the test split."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import importlib
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -31,3 +32,10 @@ def make_worker(config: WorkerConfig, device: str) -> Worker:
 def fit(worker: Worker, instruction: Instruction, parameters: Mapping[str, np.ndarray]) -> ClientReply:
     """Trains one client from ``parameters``, which its instruction does not carry."""
     return worker.fit(replace(instruction, parameters=parameters))
+
+
+def predict(
+    worker: Worker, parameters: Mapping[str, np.ndarray], examples: Any, precision: str, threads: int
+) -> np.ndarray:
+    """Returns the answers of the model of ``parameters`` to encoded ``examples``, [n, ...]."""
+    return worker.predict(parameters, examples, precision, threads).numpy()

@@ -80,6 +80,7 @@ class Task:
     kept: Kept
     client: int | None
     timeout_s: float | None
+    filler: bool = False
     future: Future = field(default_factory=Future)
     losses: list[str] = field(default_factory=list)
 
@@ -112,7 +113,7 @@ class Pool:
     ) -> None:
         self._connect, self._workers, self._first = connect, workers, first
         self._loop = asyncio.new_event_loop()
-        self._tasks: asyncio.PriorityQueue[tuple[int, int, Task]] = asyncio.PriorityQueue()
+        self._tasks: asyncio.PriorityQueue[tuple[bool, int, int, Task]] = asyncio.PriorityQueue()
         self._serial = itertools.count()
         self._closing, self._may_keep = asyncio.Event(), asyncio.Event()
         self._kept = Kept(nothing, ())
@@ -133,6 +134,7 @@ class Pool:
         *arguments: Any,
         client: int | None = None,
         timeout_s: float | None = None,
+        filler: bool = False,
     ) -> Future:
         """Returns what ``work(kept, *arguments)`` will have returned on a worker, ``kept`` as `keep` made it there.
 
@@ -143,8 +145,9 @@ class Pool:
             *arguments: what it gets beside ``kept``.
             client: whose round it is, for the record of losses.
             timeout_s: how long it may take from its own start.
+            filler: whether it is for workers that nothing else waits for.
         """
-        task = Task(work, arguments, self._kept, client, timeout_s)
+        task = Task(work, arguments, self._kept, client, timeout_s, filler)
         self._loop.call_soon_threadsafe(self._put, task)
         return task.future
 
@@ -177,6 +180,11 @@ class Pool:
     def size(self) -> int:
         """How many workers work now."""
         return sum(slot.works for slot in self._slots)
+
+    @property
+    def wanted(self) -> int:
+        """How many workers there should be."""
+        return max(1, len(self._slots))
 
     def wait_connected(self, timeout_s: float) -> bool:
         """Returns whether Ray is there, after at most ``timeout_s``."""
@@ -237,7 +245,7 @@ class Pool:
 
     def _put(self, task: Task) -> None:
         # What was lost comes first, so that nobody waits for it at the round's end.
-        self._tasks.put_nowait((-len(task.losses), next(self._serial), task))
+        self._tasks.put_nowait((task.filler, -len(task.losses), next(self._serial), task))
 
     def _count(self) -> None:
         now = None if any(slot.works for slot in self._slots) else time.monotonic()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict, replace
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any
+
+import numpy as np
 
 from hauberk.clients.messages import ClientReply, Instruction
 from hauberk.experiments.engines import cluster
@@ -17,9 +19,11 @@ from hauberk.experiments.engines.base import Engine
 from hauberk.experiments.engines.client_round import fit, make_worker, warm_up
 from hauberk.experiments.engines.cluster import ray
 from hauberk.experiments.engines.pool import NoWorkersError, Pool, WorkFailed
+from hauberk.experiments.engines.shards import ShardedMeasure
 from hauberk.experiments.engines.shared_data import shared
 from hauberk.experiments.runner.setup import Prepared
 from hauberk.experiments.spec.loader import Spec
+from hauberk.server.measuring import Measure
 from hauberk.server.round import Dispatch, RoundFailed, Stopped
 from hauberk.tasks.errors import UserError
 
@@ -43,6 +47,7 @@ class RayEngine(Engine):
     def __init__(self, spec: Spec, stop: threading.Event, address: str | None = None) -> None:
         super().__init__(stop)
         self._timeout_s = spec.engine.client_timeout_s
+        self._put: tuple[np.ndarray, Any] | None = None
         self._pool = Pool(
             partial(cluster.connect, address),
             partial(cluster.workers_of, spec),
@@ -62,6 +67,10 @@ class RayEngine(Engine):
             raise UserError(f"engine: {error}") from None
         return self._ask
 
+    def measure(self, prepared: Prepared) -> Measure:  # noqa: D102
+        threads = prepared.spec.server.threads
+        return ShardedMeasure(self._pool, prepared.server, threads, self._shared, self._check)
+
     def take_losses(self) -> list[dict[str, Any]]:  # noqa: D102
         return [asdict(loss) for loss in self._pool.take_losses()]
 
@@ -75,7 +84,7 @@ class RayEngine(Engine):
     def _ask(self, instructions: Sequence[Instruction]) -> Iterator[ClientReply]:
         """Yields each client's reply as it arrives; its arrays are views of Ray's memory, gone with the reply."""
         self._pool.grow()
-        parameters = ray.put(dict(instructions[0].parameters))
+        parameters = self._shared(instructions[0].parameters)
         waiting = deque(replace(instruction, parameters={}) for instruction in instructions)
         under_way: dict[Future, int] = {}
         ended: SimpleQueue[Future] = SimpleQueue()
@@ -90,6 +99,14 @@ class RayEngine(Engine):
             future = self._next(ended, instructions[0].round)
             yield reply_of(future, under_way.pop(future))
             del future  # and with it the arrays
+
+    def _shared(self, parameters: Mapping[str, np.ndarray]) -> Any:
+        """Returns a reference to ``parameters``; a vector that is evaluated and then trained from is put once."""
+        first = next(iter(parameters.values()))
+        # What is kept holds the memory, so that no other vector can lie at the same place.
+        if self._put is None or self._put[0].ctypes.data != first.ctypes.data:
+            self._put = first, ray.put(dict(parameters))
+        return self._put[1]
 
     def _next(self, ended: SimpleQueue[Future], number: int) -> Future:
         while True:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hauberk.experiments.runner.records import NOT_EVALUATED
 from hauberk.tasks.base import Metric
 
 BLUE, RED = "#1b6ca8", "#c0392b"
@@ -81,11 +82,12 @@ def _draw(axis: Any, panel: Panel) -> dict[str, Any]:
 
 
 def _curve(axis: Any, panel: Panel, key: str, label: str, style: str, colour: str) -> dict[str, Any]:
-    """Draws one figure over the rounds; nothing where it is not known for all of them."""
-    values = [line.get(key) for line in panel.rounds]
+    """Draws one figure over the rounds; nothing where it is not known for all that were evaluated."""
+    evaluated = [line for line in panel.rounds if NOT_EVALUATED not in line]
+    values = [line.get(key) for line in evaluated]
     if not values or any(value is None for value in values):
         return {}
-    numbers = [line["round"] for line in panel.rounds]
+    numbers = [line["round"] for line in evaluated]
     marker = "o" if style == "-" else None
     (curve,) = axis.plot(numbers, values, style, color=colour, marker=marker, ms=3)
     return {label: curve}

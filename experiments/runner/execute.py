@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from hauberk.attacks import Attack
-from hauberk.clients.worker import ClientReply
 from hauberk.experiments.engines.base import Engine
 from hauberk.experiments.engines.by_name import engine_of
-from hauberk.experiments.runner.chain import MODEL
 from hauberk.experiments.runner.data import SharedData, data_of
 from hauberk.experiments.runner.finalize import Result, finalize
 from hauberk.experiments.runner.lock import locked
 from hauberk.experiments.runner.progress import Quiet, Screen, TwinScreen
+from hauberk.experiments.runner.recorder import Recorder
 from hauberk.experiments.runner.replacements import Replacements
-from hauberk.experiments.runner.run_dir import RunDir, holds_run, line_of
+from hauberk.experiments.runner.run_dir import RunDir, holds_run
 from hauberk.experiments.runner.setup import Prepared, prepare
 from hauberk.experiments.runner.signals import interruptible, stoppable
 from hauberk.experiments.runner.twin import (
-    ModelStore,
     has_twin,
     model_store,
     natural_rates,
@@ -33,12 +31,10 @@ from hauberk.experiments.runner.twin import (
 )
 from hauberk.experiments.spec import loader
 from hauberk.experiments.spec.loader import Spec
-from hauberk.server.evaluation import NATURAL
-from hauberk.server.round import Record, RoundFailed
+from hauberk.server.round import RoundFailed
 from hauberk.server.run_rounds import run_rounds
-from hauberk.server.state import ServerState, model_sha256
+from hauberk.server.state import ServerState
 from hauberk.server.update_store import keep
-from hauberk.strategies.layout import Layout
 
 
 def run(
@@ -132,8 +128,7 @@ def execute(
         play = partial(play_twin, engine, screen)
         natural = natural_rates(prepared, folder.identity, folder.path.parent, play)
     models = model_store(prepared, twin) if twin else None
-    layout = prepared.server.layout
-    recorder = Recorder(folder, screen, engine, layout, state, natural=natural, models=models)
+    recorder = Recorder(folder, screen, engine, prepared.server, state, natural=natural, models=models)
     last = _play(prepared, engine, folder, recorder, state)
     engine.close()
     with interruptible(engine.stop):
@@ -148,15 +143,27 @@ def _play(
 ) -> ServerState:
     """Plays the rounds after ``state`` and returns the last state; a round that fails is recorded."""
     dispatch, start, spec = engine.dispatch(prepared), state or prepared.start, prepared.spec
+    measure = engine.measure(prepared)
     folder.begin(spec, start.round)
-    recorder.started()
-    try:
-        return run_rounds(
-            prepared.server, start, dispatch, spec.federation.rounds, spec.server.threads, recorder
-        )
-    except RoundFailed as error:
-        recorder.failed(error)
-        raise
+    with closing(recorder):
+        recorder.started()
+        if start.round and (line := folder.unrecorded(start.round)):
+            recorder.recover(line, measure(start.parameters))
+        try:
+            last = run_rounds(
+                prepared.server,
+                start,
+                dispatch,
+                measure,
+                spec.federation.rounds,
+                spec.server.threads,
+                recorder,
+            )
+        except RoundFailed as error:
+            recorder.failed(error)
+            raise
+        recorder.finished()
+    return last
 
 
 def play_twin(engine: Engine, screen: Screen, twin: Prepared, folder: RunDir) -> None:
@@ -165,76 +172,10 @@ def play_twin(engine: Engine, screen: Screen, twin: Prepared, folder: RunDir) ->
     models = model_store(twin, folder)
     honest = engine.for_twin()
     shown = TwinScreen(screen, twin.spec.federation.rounds)
-    recorder = Recorder(folder, shown, honest, twin.server.layout, state, models=models)
+    recorder = Recorder(folder, shown, honest, twin.server, state, models=models)
     last = _play(twin, honest, folder, recorder, state)
     with interruptible(engine.stop):
         finalize(twin, last, folder, Quiet(), honest.name)
-
-
-class Recorder:
-    """Records, checkpoints and shows each round, in this order: a record without its checkpoint is played again.
-
-    Args:
-        folder: the run's.
-        screen: who shows it.
-        engine: where its clients train.
-        layout: of its model's parameters.
-        state: after which the first round comes; None for the untrained model.
-        natural: the natural rate by round, where it is known.
-        models: where the model of each round is kept, where it is.
-    """
-
-    def __init__(
-        self,
-        folder: RunDir,
-        screen: Screen,
-        engine: Engine,
-        layout: Layout,
-        state: ServerState | None,
-        *,
-        natural: Mapping[int, float] | None = None,
-        models: ModelStore | None = None,
-    ) -> None:
-        self._folder, self._screen, self._engine = folder, screen, engine
-        self._layout, self._natural, self._models = layout, natural or {}, models
-        self._since = time.perf_counter()
-        self.round = state.round if state else 0
-
-    def started(self) -> None:
-        """Shows what there is to say of who takes part."""
-        for warning in self._engine.warnings:
-            self._screen.warned(warning)
-
-    def round_started(self, number: int, n_clients: int) -> None:  # noqa: D102
-        self.round = number - 1
-        self._screen.round_started(number, n_clients)
-
-    def reply_received(self, reply: ClientReply) -> None:  # noqa: D102
-        self._screen.reply_received(reply)
-
-    def round_finished(self, state: ServerState, record: Record) -> None:  # noqa: D102
-        started = time.perf_counter()
-        now, self._since = started - self._since, started
-        model = model_sha256(state.parameters, self._layout)
-        line = {**line_of(record), **self._machines(), "wall": round(now, 3), MODEL: model}
-        if state.round in self._natural:
-            line[NATURAL] = self._natural[state.round]
-        if self._models is not None:
-            self._models.keep(state.round, state.parameters)
-        self._folder.record(line)
-        self._folder.keep(state)
-        self.round = state.round
-        self._screen.round_finished(line)
-
-    def failed(self, error: RoundFailed) -> None:
-        """Records why the round after the last finished one failed."""
-        about = {"failed": str(error), "refused": error.refused, **self._machines()}
-        self._folder.record({"round": self.round + 1, **about})
-
-    def _machines(self) -> dict[str, Any]:
-        """Returns what a record holds of the machines: workers that were lost, nodes that were refused at the start."""
-        refused = self._engine.take_refused_nodes()
-        return {"lost": self._engine.take_losses(), **({"refused_nodes": refused} if refused else {})}
 
 
 def _spec(spec: Spec | Mapping[str, Any] | str | Path) -> Spec:

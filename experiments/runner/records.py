@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from hauberk.tasks.errors import UserError
 
 SPEC, ROUNDS, SUMMARY = "spec.toml", "rounds.jsonl", "summary.json"
+NOT_EVALUATED = "not_evaluated"  # the key of a record that says why its metrics are null
 NOT_FINITE = "not_finite"  # the key under which a record says what its nulls were
 
 

@@ -19,12 +19,13 @@ from hauberk.clients.messages import ClientReply, Instruction
 from hauberk.experiments.engines.inline import InlineEngine
 from hauberk.experiments.runner.chain import MODEL, alike
 from hauberk.experiments.runner.identity import Identity, identity_of, read_identity
-from hauberk.experiments.runner.records import read_rounds, read_run
+from hauberk.experiments.runner.records import NOT_EVALUATED, read_rounds, read_run
 from hauberk.experiments.runner.run_dir import CHECKPOINT, line_of
 from hauberk.experiments.runner.setup import Prepared, prepare
 from hauberk.experiments.spec import loader
 from hauberk.server import checkpoint
 from hauberk.server.evaluation import NATURAL
+from hauberk.server.measuring import MeasuredHere
 from hauberk.server.round import Dispatch, run_round
 from hauberk.server.server import Server
 from hauberk.server.state import ServerState, model_sha256
@@ -97,7 +98,11 @@ class Replay:
                 before, line = state.parameters, self.lines[state.round + 1]
                 state, record = run_round(server, state, _as_recorded(dispatch, server, line))
                 model = model_sha256(state.parameters, server.layout)
-                yield PlayedRound(before, state, {MODEL: model, **line_of(record)})
+                measured = NOT_EVALUATED not in line
+                metrics = (
+                    MeasuredHere(server, state.parameters).result() if measured else server.evaluate.nothing
+                )
+                yield PlayedRound(before, state, {MODEL: model, **line_of(record, metrics)})
 
 
 def open_replay(run: str | Path) -> Replay:

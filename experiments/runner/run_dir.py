@@ -10,10 +10,19 @@ from typing import Any
 
 from hauberk.experiments.runner.chain import BEFORE, CHAIN, hash_of, root_of
 from hauberk.experiments.runner.identity import IDENTITY, Identity, read_identity
-from hauberk.experiments.runner.records import ROUNDS, SPEC, SUMMARY, read_rounds, read_summary, to_json
+from hauberk.experiments.runner.records import (
+    ROUNDS,
+    SPEC,
+    SUMMARY,
+    read_line,
+    read_rounds,
+    read_summary,
+    to_json,
+)
 from hauberk.experiments.spec.loader import Spec
 from hauberk.server import checkpoint
 from hauberk.server.durable import append_line, make_folder, write_whole
+from hauberk.server.evaluation import Metrics
 from hauberk.server.round import Record
 from hauberk.server.state import ServerState
 from hauberk.tasks.errors import UserError
@@ -89,9 +98,15 @@ class RunDir:
         append_line(self.path / ROUNDS, text)
         self._before = hash_of(text)
 
-    def keep(self, state: ServerState) -> None:
-        """Checkpoints ``state``, whose round is recorded already."""
-        checkpoint.save(self.path / CHECKPOINT, state, self.identity)
+    def keep(self, state: ServerState, line: Mapping[str, Any]) -> None:
+        """Checkpoints ``state`` with the record of its round, which may lack what the model is worth."""
+        checkpoint.save(self.path / CHECKPOINT, state, self.identity, to_json(line))
+
+    def unrecorded(self, played: int) -> dict[str, Any] | None:
+        """Returns the record of round ``played`` from its checkpoint, where a stop came before it was written."""
+        if any(line["round"] == played for line in self.rounds()):
+            return None
+        return self._checkpointed(played)
 
     def rounds(self) -> list[dict[str, Any]]:
         """The recorded rounds."""
@@ -113,13 +128,20 @@ class RunDir:
     def _kept_rounds(self, last: int) -> list[dict[str, Any]]:
         """Returns the records of the rounds up to ``last``, which have a checkpoint."""
         kept = [line for line in self.rounds() if line["round"] <= last and "failed" not in line]
-        missing = sorted(set(range(1, last + 1)) - {line["round"] for line in kept})
+        due = last - (self._checkpointed(last) is not None)
+        missing = sorted(set(range(1, due + 1)) - {line["round"] for line in kept})
         if missing:
             raise UserError(
                 f"{self.path / ROUNDS}: lacks round {missing[0]}, and the checkpoint is of round {last}: the records "
                 "of this run are gone; choose another --out"
             )
         return kept
+
+    def _checkpointed(self, number: int) -> dict[str, Any] | None:
+        """Returns the record that the newest checkpoint holds, where it is of round ``number``."""
+        text = checkpoint.record_in(self.path / CHECKPOINT)
+        line = read_line(text, f"{self.path / CHECKPOINT}: record") if text else None
+        return line if line and line["round"] == number else None
 
 
 def holds_run(path: Path) -> bool:
@@ -135,7 +157,7 @@ def holds_run(path: Path) -> bool:
     return False
 
 
-def line_of(record: Record) -> dict[str, Any]:
+def line_of(record: Record, metrics: Metrics) -> dict[str, Any]:
     """Returns a record as one flat JSON line: the metrics stand beside the round."""
     line = asdict(record)
-    return {"round": line.pop("round"), **line.pop("metrics"), **line}
+    return {"round": line.pop("round"), **metrics, **line}

@@ -188,5 +188,6 @@ def _server(
         repairs=Repairs(assets=assets, seed=spec.seed, steps=spec.parts.repairs),
         keep_rounds=frozenset(spec.server.keep_updates),
         forensics_every=spec.server.forensics.interval(spec.federation.cohort_size),
+        evaluate_every=spec.server.evaluate_every,
         guard=Guard(**spec.server.guard.model_dump()),
     )

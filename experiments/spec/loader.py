@@ -88,7 +88,8 @@ class Spec(Section):
         tables = self.to_dict()
         del tables["name"]
         tables["engine"] = {"threads_per_client": self.engine.threads_per_client}
-        del tables["server"]["keep_updates"], tables["server"]["twin"], tables["server"]["forensics"]
+        for key in ("keep_updates", "twin", "forensics", "evaluate_every"):
+            del tables["server"][key]
         return hashlib.sha256(json.dumps(tables, sort_keys=True).encode()).hexdigest()
 
 

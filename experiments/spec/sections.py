@@ -150,6 +150,7 @@ class ServerSection(Section):
     keep_updates: list[int] = []
     twin: bool = True
     forensics: ForensicsSection = ForensicsSection()
+    evaluate_every: int = Field(1, ge=1)  # the model of every k-th round is measured, and the last
 
 
 class EngineSection(Section):

@@ -62,9 +62,22 @@ def training_batches(encoded: Encoded, batch_size: int, rng: torch.Generator) ->
 
 def evaluation_batches(encoded: Encoded, batch_size: int) -> Iterator[Batch]:
     """Yields every example once, shortest first; ``rows`` says where each result belongs."""
-    order = np.argsort(encoded.lengths, kind="stable")
-    for rows in _cut(order, batch_size):
+    for rows in _evaluation_rows(encoded, batch_size):
         yield collate(encoded, rows)
+
+
+def evaluation_shards(encoded: Encoded, batch_size: int, n: int) -> list[np.ndarray]:
+    """Returns the rows of at most ``n`` parts of about the same work, int64 [k] each.
+
+    A part holds every n-th batch of `evaluation_batches`, so that its own batches are these very ones, of the same
+    padded lengths: all but the last are full, and the last is the last of its part, too.
+    """
+    batches = _evaluation_rows(encoded, batch_size)
+    return [np.concatenate(batches[start::n]) for start in range(min(n, len(batches)))]
+
+
+def _evaluation_rows(encoded: Encoded, batch_size: int) -> list[np.ndarray]:
+    return _cut(np.argsort(encoded.lengths, kind="stable"), batch_size)
 
 
 def collate(encoded: Encoded, rows: np.ndarray) -> Batch:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from hauberk.tasks.base import Metric, Task
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.seeds import generator
-from hauberk.tasks.text.batches import Batch, evaluation_batches, training_batches
+from hauberk.tasks.text.batches import Batch, evaluation_batches, evaluation_shards, training_batches
 from hauberk.tasks.text.datasets import DATASETS
 from hauberk.tasks.text.encoding import Encoded, concatenate
 from hauberk.tasks.text.examples import Example, RawSplits, Splits, labels_of
@@ -166,6 +166,10 @@ class TextClassification(Task):
     ) -> Tensor:
         """Returns the logits, float32 [n, n_classes] on the CPU, in the order of the rows."""
         return predict(model, encoded, batch_size=batch_size, precision=precision, device=device)
+
+    def prediction_shards(self, encoded: Encoded, n: int, *, batch_size: int = 128) -> list[np.ndarray]:
+        """Returns the rows of at most ``n`` parts, each of whole batches of `predict`."""
+        return evaluation_shards(encoded, batch_size, n)
 
     def score(self, predictions: Tensor, encoded: Encoded) -> dict[str, float]:
         """Returns accuracy and macro F1 of logits [n, n_classes]."""

@@ -124,7 +124,8 @@ def test_another_grid_in_the_same_folder_is_refused(whole, grid, tmp_path):
 
 def test_a_cell_that_fails_is_a_row_with_its_reason_and_the_others_go_on(grid, session, tmp_path):
     hopeless = tmp_path / "hopeless.toml"
-    variants = 'variant = [{ title = "fedavg" }, { title = "hopeless", training.optimizer = { name = "sgd", lr = 1e30 } }]'
+    sgd = 'training.optimizer = { name = "sgd", lr = 1e30 }'
+    variants = f'variant = [{{ title = "fedavg" }}, {{ title = "hopeless", {sgd} }}]'
     hopeless.write_text(grid.read_text().replace("[grid]\n", f"[grid]\n{variants}\n"))
     only = ("aggregator.name=fedavg", "attack=none")
     outcome = bench_grid(QUIET, hopeless, out=tmp_path / "out", workers=1, only=only)

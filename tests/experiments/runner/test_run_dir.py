@@ -247,7 +247,7 @@ def test_a_place_that_cannot_be_written_is_one_line(two_rounds, tmp_path):
 # What outlives a kill
 
 
-def test_a_record_is_on_the_disk_before_its_checkpoint(two_rounds, out, monkeypatch):
+def test_a_checkpoint_is_on_the_disk_before_its_record(two_rounds, out, monkeypatch):
     synced, real = [], os.fsync
 
     def fsync(descriptor):
@@ -260,7 +260,7 @@ def test_a_record_is_on_the_disk_before_its_checkpoint(two_rounds, out, monkeypa
     assert synced[:2] == [out.parent.name, "identity.json"]
     tail = synced[start:]
     assert [name for name in tail if name not in ("checkpoint", "run")] == [
-        "rounds.jsonl", "rounds.jsonl", "state-0001.safetensors", "state-0001.json", "summary.json",
+        "rounds.jsonl", "state-0001.safetensors", "state-0001.json", "rounds.jsonl", "summary.json",
     ]  # fmt: skip
     for name, folder in (("state-0001.json", "checkpoint"), ("summary.json", "run"), ("spec.toml", "run")):
         assert synced[synced.index(name) + 1] == folder
@@ -272,6 +272,33 @@ def test_a_record_without_its_checkpoint_is_played_again(two_rounds, out):
     assert len(read_rounds(out)) == 2
     assert run(two_rounds, out=out, resume=True).summary["model_sha256"] == whole["model_sha256"]
     assert [line["round"] for line in read_rounds(out)] == [1, 2]
+
+
+def test_a_record_that_a_kill_took_is_in_its_checkpoint_and_is_completed(two_rounds, out):
+    run(two_rounds, out=out)
+    whole = read_rounds(out)
+    stop_after(out, 2)
+    first, _ = (out / "rounds.jsonl").read_text().splitlines()
+    (out / "rounds.jsonl").write_text(f"{first}\n")
+    run(two_rounds, out=out, resume=True)
+    assert [without_seconds(line) for line in read_rounds(out)] == [without_seconds(line) for line in whole]
+    assert whole[1]["accuracy"] is not None
+
+
+def without_seconds(line):
+    return {key: value for key, value in line.items() if key not in ("seconds", "wall")}
+
+
+def test_rounds_that_are_not_evaluated_say_so_and_the_last_one_always_is(two_rounds, out):
+    two_rounds["federation"]["rounds"] = 3
+    reference = run(two_rounds, out=out).summary
+    sparse = {**two_rounds, "server": {**two_rounds["server"], "evaluate_every": 2}}
+    summary = run(sparse, out=out.parent / "sparse").summary
+    assert summary["final"] == reference["final"]
+    lines = read_rounds(out.parent / "sparse")
+    assert [line.get("not_evaluated") for line in lines] == ["server.evaluate_every", None, None]
+    assert [line["accuracy"] is None for line in lines] == [True, False, False]
+    assert [line["attack_success_rate"] is None for line in lines] == [True, False, False]
 
 
 def test_a_checkpoint_without_its_records_is_one_line(two_rounds, out):
