@@ -45,6 +45,12 @@ def active_rows(model: nn.Module, read: np.ndarray | None) -> np.ndarray | None:
     return np.flatnonzero(used) if used.mean() < WORTH_IT else None
 
 
+def table_name(model: nn.Module) -> str:
+    """Returns the name of the weights of ``model.embedding`` among the model's parameters."""
+    table: Any = model.embedding
+    return next(name for name, parameter in model.named_parameters() if parameter is table.weight)
+
+
 class ReadsTable(Protocol):
     """A plugin or a tamper: whether it reads more of the word table than the rows of a client's texts."""
 

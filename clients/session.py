@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -41,7 +42,7 @@ class Session:
         optimizer: new in every round.
         batches: epoch -> batches of ``data``, shuffled.
         loss: model and batch -> the scalar to minimise.
-        reference: the parameters received, by name.
+        received: what makes ``reference`` when it is asked for; by default it is a copy of the model as it comes.
     """
 
     task: Task
@@ -63,14 +64,21 @@ class Session:
     optimizer: torch.optim.Optimizer = field(init=False)
     batches: Batches = field(init=False)
     loss: Loss = field(init=False)
-    reference: dict[str, Tensor] = field(init=False)
+    received: Callable[[], dict[str, Tensor]] | None = None
 
     def __post_init__(self) -> None:
         """Fills in the honest ways of doing things."""
         self.optimizer = self.training.optimizer.build(self.model.parameters())
         self.batches = lambda epoch: self.shuffled(self.data)
         self.loss = self.task.loss
-        self.reference = state_of(self.model)
+        if self.received is None:
+            self.reference = state_of(self.model)
+
+    @cached_property
+    def reference(self) -> dict[str, Tensor]:
+        """The parameters received, by name: most clients never ask for them, and need no copy."""
+        assert self.received is not None
+        return self.received()
 
     def shuffled(self, data: Any) -> Iterator[Any]:
         """Yields every example of ``data`` once, in batches of the training's size, on the session's device."""

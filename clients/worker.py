@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor
 
 from hauberk.attacks import Attack, AttackerContext, Tamper
-from hauberk.clients.embedding_compaction import active_rows, compacted, is_exact
+from hauberk.clients.embedding_compaction import active_rows, compacted, is_exact, table_name
 from hauberk.clients.messages import ClientReply, Instruction
 from hauberk.clients.session import Session
 from hauberk.tasks.base import EncodedExamples, Task
@@ -67,8 +68,13 @@ class Worker:
             self.model = config.task.build(config.seed).to(config.device)
         self._learns = [(parameter, parameter.requires_grad) for parameter in self.model.parameters()]
 
-    def fit(self, instruction: Instruction) -> ClientReply:
+    def fit(self, instruction: Instruction, *, lent: bool = False) -> ClientReply:
         """Trains one client for one round; what its training raises comes out as it is.
+
+        Args:
+            instruction: what is asked.
+            lent: whether the reply may be the model's own memory, good until the next call, with those rows of the
+                word table alone that were trained; one of a client that lies never is.
 
         The reply's bits depend on the instruction, the seed and the number of threads alone; torch's global
         generator and thread count are as before afterwards.
@@ -76,7 +82,7 @@ class Worker:
         rng = generator(self.config.seed, instruction.round, instruction.client_id, "train")
         with threads_set(self.config.threads), seeded(rng):
             self._receive(instruction.parameters)
-            return self._round(instruction, rng)
+            return self._round(instruction, rng, lent)
 
     def predict(
         self, parameters: Mapping[str, np.ndarray], examples: EncodedExamples, precision: str, threads: int
@@ -102,30 +108,48 @@ class Worker:
             round, n_clients=n_clients, n_malicious=config.n_malicious, seed=config.seed
         )
 
-    def _round(self, instruction: Instruction, rng: torch.Generator) -> ClientReply:
+    def _round(self, instruction: Instruction, rng: torch.Generator, lent: bool) -> ClientReply:
         attack = self.attack_of(instruction.client_id, instruction.round)
         tamper = attack.tamper if attack else None
-        session, report = self._train(instruction, attack, rng)
-        weights = state_of(self.model)
+        session, report, trained = self._train(instruction, attack, rng)
+        lent = lent and tamper is None
+        weights = state_of(self.model, copy=not lent)
         if tamper is not None:
             session.reference = _tensors(instruction.parameters, self.config.device)
             weights = _tampered(weights, tamper, session)
         arrays = {name: value.cpu().numpy() for name, value in weights.items()}
-        reply = ClientReply(instruction.client_id, arrays, len(session.data), session.state, report)
+        rows = {} if trained is None or not lent else {table_name(self.model): trained}
+        arrays |= {name: arrays[name][chosen] for name, chosen in rows.items()}
+        reply = ClientReply(
+            instruction.client_id, arrays, len(session.data), session.state, report, rows=rows
+        )
         return reply if tamper is None else tamper.answer(reply, session)
 
     def _train(
         self, instruction: Instruction, attack: Attack | None, rng: torch.Generator
-    ) -> tuple[Session, dict[str, float]]:
+    ) -> tuple[Session, dict[str, float], np.ndarray | None]:
+        """Returns the session, its report, and the rows of the word table that were trained; None for them all."""
         tamper = attack.tamper if attack else None
         settings = self._settings(instruction, attack)
         exact = self.config.compact and is_exact(settings["training"], tamper)
         rows = self._active_rows(settings["data"]) if exact else None
         with compacted(self.model, rows):
             session = Session(
-                task=self.config.task, model=self.model, rng=rng, device=self.config.device, **settings
+                task=self.config.task,
+                model=self.model,
+                rng=rng,
+                device=self.config.device,
+                received=partial(self._received, instruction.parameters, rows),
+                **settings,
             )
-            return session, session.train() if tamper is None else tamper.train(session)
+            return session, session.train() if tamper is None else tamper.train(session), rows
+
+    def _received(self, parameters: Mapping[str, np.ndarray], rows: np.ndarray | None) -> dict[str, Tensor]:
+        """Returns the parameters received, of the word table these ``rows`` alone."""
+        if rows is not None:
+            name = table_name(self.model)
+            parameters = {**parameters, name: parameters[name][rows]}
+        return _tensors(parameters, self.config.device)
 
     def _active_rows(self, data: Any) -> np.ndarray | None:
         return active_rows(self.model, self.config.task.embedding_rows(data))

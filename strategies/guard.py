@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -50,9 +51,14 @@ class Guard:
         check_integer(self, "report_keys", least=0)
 
     def structure(
-        self, arrays: Mapping[str, Any] | None, n_examples: float, error: str | None, layout: Layout
+        self,
+        arrays: Mapping[str, Any] | None,
+        n_examples: float,
+        error: str | None,
+        layout: Layout,
+        rows: Mapping[str, Any] = MappingProxyType({}),
     ) -> str | None:
-        """Returns why a reply is refused by its form, or None."""
+        """Returns why a reply is refused by its form, or None; ``rows`` as in `Reply.rows`."""
         if error is not None:
             return f"error reply: {brief(error)}"
         if not isinstance(arrays, Mapping):
@@ -61,7 +67,8 @@ class Guard:
             self.examples(n_examples)
             or self.too_many(len(arrays), layout)
             or _first(_odd_name(name, array, layout) for name, array in arrays.items())
-            or _first(_odd_tensor(slot, arrays.get(slot.name)) for slot in layout)
+            or _odd_rows(rows, layout)
+            or _first(_odd_tensor(slot, arrays.get(slot.name), rows.get(slot.name)) for slot in layout)
             or self.oversized(sum(array.nbytes for array in arrays.values()), layout)
         )
 
@@ -108,6 +115,10 @@ class Guard:
             return f"the reply holds {n_arrays} tensors, allowed are {most}"
         return None
 
+    def max_reply_bytes(self, layout: Layout) -> int:
+        """Returns how many bytes a whole reply may have before anyone looks into it."""
+        return int(self.max_size * bytes_of(layout)) + 2 * _SPARE_BYTES + self.max_state_bytes(layout)
+
     def max_state_bytes(self, layout: Layout) -> int:
         """Returns how many bytes a client's state may hold."""
         return int(self.state_ratio * bytes_of(layout)) + _SPARE_BYTES
@@ -132,11 +143,28 @@ def _odd_name(name: object, array: object, layout: Layout) -> str | None:
     return None
 
 
-def _odd_tensor(slot: Slot, array: np.ndarray | None) -> str | None:
+def _odd_rows(rows: object, layout: Layout) -> str | None:
+    if not isinstance(rows, Mapping):
+        return f"its rows are a {type(rows).__name__}, not named arrays"
+    slots = {slot.name: slot for slot in layout}
+    for name, chosen in rows.items():
+        if name not in slots or not slots[name].shape:
+            return f"it names rows of tensor {quoted(name)}, which has none"
+        if not isinstance(chosen, np.ndarray) or chosen.ndim != 1 or chosen.dtype != np.int64:
+            return f"the rows of tensor {quoted(name)} are no row of int64"
+        if len(chosen) and (
+            chosen[0] < 0 or chosen[-1] >= slots[name].shape[0] or np.any(np.diff(chosen) < 1)
+        ):
+            return f"the rows of tensor {quoted(name)} are not ascending numbers below {slots[name].shape[0]}"
+    return None
+
+
+def _odd_tensor(slot: Slot, array: np.ndarray | None, rows: np.ndarray | None) -> str | None:
     if array is None:
         return f"tensor {quoted(slot.name)} is missing"
-    if array.shape != slot.shape:
-        return f"tensor {quoted(slot.name)} has shape {array.shape}, expected {slot.shape}"
+    shape = slot.shape if rows is None else (len(rows), *slot.shape[1:])
+    if array.shape != shape:
+        return f"tensor {quoted(slot.name)} has shape {array.shape}, expected {shape}"
     if str(array.dtype) != slot.dtype:
         return f"tensor {quoted(slot.name)} has dtype {array.dtype}, expected {slot.dtype}"
     return None

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from hauberk.strategies.client_state import copied
 from hauberk.strategies.guard import Guard
-from hauberk.strategies.layout import Layout, layout_of
+from hauberk.strategies.layout import Layout, Slot, layout_of
 from hauberk.strategies.row_memory import RowMemory, arrange
 
 __all__ = ["CollectedUpdates", "Layout", "Reply", "UpdateMatrix", "layout_of"]
@@ -28,6 +28,8 @@ class Reply:
         state: what it wants back in its next round.
         report: scalars worth logging.
         error: why it failed, in one line.
+        rows: of these tensors ``arrays`` holds these rows alone, int64 [k] ascending; in all others nothing has
+            changed since they were sent.
     """
 
     client_id: int
@@ -36,6 +38,7 @@ class Reply:
     state: Mapping[str, Any] = field(default_factory=dict)
     report: Mapping[str, float] = field(default_factory=dict)
     error: str | None = None
+    rows: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,8 +124,8 @@ class UpdateMatrix:
         row = self.row(reply.client_id).numpy()
         with np.errstate(over="ignore", invalid="ignore"):  # close() refuses what is not finite, by name
             for slot in self._layout:
-                values = reply.arrays[slot.name].reshape(-1)
-                np.subtract(values, self._parameters[slot.slice], out=row[slot.slice], casting="same_kind")
+                sent, values = self._parameters[slot.slice], reply.arrays[slot.name]
+                _subtract(values, sent, row[slot.slice], slot, reply.rows.get(slot.name))
 
     def row(self, client_id: int) -> Tensor:
         """Returns the row of an asked client, shape [n_params], as a view; raises KeyError for others."""
@@ -189,7 +192,7 @@ class UpdateMatrix:
         if reply.client_id in self._refused:
             return f"{self._refused[reply.client_id]}; then a second reply"
         return (
-            self._guard.structure(reply.arrays, reply.n_examples, reply.error, self._layout)
+            self._guard.structure(reply.arrays, reply.n_examples, reply.error, self._layout, reply.rows)
             or self._guard.state(reply.state, self._layout)
             or self._guard.report(reply.report)
         )
@@ -197,3 +200,14 @@ class UpdateMatrix:
 
 def _side_by_side(places: list[int]) -> bool:
     return places == list(range(places[0], places[0] + len(places))) if places else True
+
+
+def _subtract(
+    values: np.ndarray, sent: np.ndarray, out: np.ndarray, slot: Slot, rows: np.ndarray | None
+) -> None:
+    """Writes ``values``, of the whole tensor or of these ``rows`` of it, minus what was ``sent`` into ``out``."""
+    if rows is None:
+        np.subtract(values.reshape(-1), sent, out=out, casting="same_kind")
+    else:
+        out.fill(0)
+        out.reshape(slot.shape)[rows] = values - sent.reshape(slot.shape)[rows]

@@ -60,7 +60,6 @@ class TrainingSession(Protocol):
     optimizer: torch.optim.Optimizer
     batches: Batches
     loss: Loss
-    reference: dict[str, Tensor]
     rng: torch.Generator
     state: dict[str, Any]
     scratch: dict[str, Any]
@@ -75,6 +74,10 @@ class TrainingSession(Protocol):
 
     def encode(self, examples: Sequence[Any]) -> Any:
         """Returns examples as the task encodes them."""
+
+    @property
+    def reference(self) -> dict[str, Tensor]:
+        """The parameters received."""
 
     def shuffled(self, data: Any) -> Iterator[Any]:
         """Yields every example of ``data`` once, in batches of the training's size, on the session's device."""

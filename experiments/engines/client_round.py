@@ -30,8 +30,8 @@ def make_worker(config: WorkerConfig, device: str) -> Worker:
 
 
 def fit(worker: Worker, instruction: Instruction, parameters: Mapping[str, np.ndarray]) -> ClientReply:
-    """Trains one client from ``parameters``, which its instruction does not carry."""
-    return worker.fit(replace(instruction, parameters=parameters))
+    """Trains one client from ``parameters``, which its instruction does not carry; the reply is sent at once."""
+    return worker.fit(replace(instruction, parameters=parameters), lent=True)
 
 
 def predict(

@@ -23,7 +23,7 @@ class InlineEngine(Engine):
                 if self.stop.is_set():
                     raise Stopped
                 try:
-                    yield worker.fit(instruction)
+                    yield worker.fit(instruction, lent=True)  # the round copies it before it asks the next
                 except Exception as error:  # whatever goes wrong on a client is the server's to record
                     reason = " ".join(f"{type(error).__name__}: {error}".split())
                     yield ClientReply(instruction.client_id, None, 0, {}, {}, error=reason)

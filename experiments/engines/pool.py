@@ -81,6 +81,7 @@ class Task:
     client: int | None
     timeout_s: float | None
     filler: bool = False
+    most_bytes: int | None = None
     future: Future = field(default_factory=Future)
     losses: list[str] = field(default_factory=list)
 
@@ -135,6 +136,7 @@ class Pool:
         client: int | None = None,
         timeout_s: float | None = None,
         filler: bool = False,
+        most_bytes: int | None = None,
     ) -> Future:
         """Returns what ``work(kept, *arguments)`` will have returned on a worker, ``kept`` as `keep` made it there.
 
@@ -146,8 +148,9 @@ class Pool:
             client: whose round it is, for the record of losses.
             timeout_s: how long it may take from its own start.
             filler: whether it is for workers that nothing else waits for.
+            most_bytes: how large its result may be; a larger one is not even fetched.
         """
-        task = Task(work, arguments, self._kept, client, timeout_s, filler)
+        task = Task(work, arguments, self._kept, client, timeout_s, filler, most_bytes)
         self._loop.call_soon_threadsafe(self._put, task)
         return task.future
 
@@ -316,6 +319,11 @@ class Pool:
         if outcome.error is not None:
             task.future.set_exception(WorkFailed(outcome.error))
             return True
+        if task.most_bytes is not None and (size := size_of(value)) > task.most_bytes:
+            task.future.set_exception(
+                WorkFailed(f"its result is oversized: {size} bytes, allowed are {task.most_bytes}")
+            )
+            return True
         try:
             task.future.set_result(await arrival(value, FETCH_S))
         except (TimeoutError, ray.exceptions.RayError) as error:
@@ -336,6 +344,11 @@ class Pool:
 async def arrival(reference: Any, timeout_s: float | None = None) -> Any:
     """Returns what a Ray reference comes to; raises TimeoutError when that takes too long."""
     return await asyncio.wait_for(asyncio.wrap_future(reference.future()), timeout_s)
+
+
+def size_of(reference: Any) -> int:
+    """Returns the bytes of what a Ray reference comes to, which is there and stays where it is."""
+    return int(ray.experimental.get_object_locations([reference])[reference]["object_size"] or 0)
 
 
 def reason_of(error: BaseException | None, place: Place | None = None) -> str:

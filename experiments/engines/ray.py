@@ -65,7 +65,7 @@ class RayEngine(Engine):
                 self.stop.wait(POLL_S / 5)
         except NoWorkersError as error:
             raise UserError(f"engine: {error}") from None
-        return self._ask
+        return partial(self._ask, prepared.server.guard.max_reply_bytes(prepared.server.layout))
 
     def measure(self, prepared: Prepared) -> Measure:  # noqa: D102
         threads = prepared.spec.server.threads
@@ -81,7 +81,7 @@ class RayEngine(Engine):
         self.close()
         self._pool.join()
 
-    def _ask(self, instructions: Sequence[Instruction]) -> Iterator[ClientReply]:
+    def _ask(self, most: int, instructions: Sequence[Instruction]) -> Iterator[ClientReply]:
         """Yields each client's reply as it arrives; its arrays are views of Ray's memory, gone with the reply."""
         self._pool.grow()
         parameters = self._shared(instructions[0].parameters)
@@ -92,7 +92,7 @@ class RayEngine(Engine):
             while waiting and len(under_way) < self._pool.size + AHEAD:
                 one = waiting.popleft()
                 future = self._pool.submit(
-                    fit, one, parameters, client=one.client_id, timeout_s=self._timeout_s
+                    fit, one, parameters, client=one.client_id, timeout_s=self._timeout_s, most_bytes=most
                 )
                 under_way[future] = one.client_id
                 future.add_done_callback(ended.put)

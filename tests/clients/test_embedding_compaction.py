@@ -10,7 +10,8 @@ from hauberk.clients import Training
 from hauberk.clients.embedding_compaction import LANES, active_rows, compacted, is_exact
 from hauberk.clients.optimizers import SGD, Adam, AdamW
 from hauberk.clients.plugins import FedProx, GradientClip
-from hauberk.tasks.parameters import state_of
+from hauberk.strategies.update_matrix import UpdateMatrix, layout_of
+from hauberk.tasks.parameters import flatten, state_of
 
 
 class Table(nn.Module):
@@ -115,6 +116,21 @@ def test_a_round_has_the_same_bits(job, optimizer, precision, attack, bits):
     small, whole = (worker.fit(job.instruction(training=training)) for worker in workers)
     assert bits(small, whole)
     assert small.report == whole.report
+
+
+@pytest.mark.parametrize("attack", [None, Attack(poison=BadWord()), *NARROW[2:3]], ids=repr)
+def test_the_rows_that_were_trained_make_the_same_row_of_the_matrix_as_the_whole_table(job, attack):
+    instruction = job.instruction(0)
+    made = {}
+    for lent in (False, True):
+        reply = job.worker(attack, 1).fit(instruction, lent=lent)
+        layout = layout_of(instruction.parameters)
+        matrix = UpdateMatrix([0], layout, flatten(instruction.parameters))
+        matrix.add(reply)
+        made[lent] = matrix.close().updates.numpy().tobytes(), sum(a.nbytes for a in reply.arrays.values())
+    assert made[True][0] == made[False][0]
+    lies = attack is not None and attack.tamper is not None
+    assert (made[True][1] == made[False][1]) if lies else (made[True][1] < made[False][1] / 5)
 
 
 @pytest.mark.parametrize("optimizer", [Adam(lr=0.1), SGD(momentum=0.9)], ids=repr)

@@ -181,6 +181,35 @@ def test_an_odd_reply_is_refused_with_its_reason_and_the_others_count(reply, rea
     assert collected.updates.tolist() == [[0.5] * N_PARAMS, [2.5] * N_PARAMS]
 
 
+def test_rows_that_are_not_sent_have_not_changed():
+    made = rows()
+    part = np.full((2, 3), 2.0, np.float32)
+    made.add(Reply(1, arrays(1.0) | {"embedding": part}, rows={"embedding": np.array([0, 2])}))
+    changed = [1.5] * 3
+    assert made.row(1).tolist() == [*changed, 0, 0, 0, *changed, 0, 0, 0, 0.5, 0.5, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("rows_sent", "reason"),
+    [
+        ({"embedding": np.array([0, 4])}, "not ascending numbers below 4"),
+        ({"embedding": np.array([-1, 2])}, "not ascending numbers below 4"),
+        ({"embedding": np.array([2, 2])}, "not ascending numbers below 4"),
+        ({"embedding": np.array([0, 1, 2])}, "tensor 'embedding' has shape (2, 3), expected (3, 3)"),
+        ({"embedding": np.array([0.0, 1.0])}, "are no row of int64"),
+        ({"embedding": [0, 1]}, "are no row of int64"),
+        ({"scale": np.array([0])}, "names rows of tensor 'scale', which has none"),
+        ({"other": np.array([0])}, "names rows of tensor 'other', which has none"),
+        ([0, 1], "its rows are a list, not named arrays"),
+    ],
+)
+def test_odd_rows_are_refused(rows_sent, reason):
+    made = rows()
+    part = np.full((2, 3), 2.0, np.float32)
+    made.add(Reply(1, arrays(1.0) | {"embedding": part}, rows=rows_sent))
+    assert reason in made.close().refused[1]
+
+
 def test_a_reply_that_overflows_the_difference_is_refused():
     made = rows(sent=-3e38)
     made.add(Reply(1, arrays(3e38)))

@@ -99,6 +99,12 @@ def test_work_gets_what_its_worker_keeps_and_what_references_stand_for(pool):
     assert not result.flags.writeable  # it lies where the worker's process left it
 
 
+def test_a_result_that_is_too_large_is_not_fetched(pool):
+    assert pool.submit(add, most_bytes=1000).result(60) == 7
+    with pytest.raises(WorkFailed, match=r"^its result is oversized: \d+ bytes, allowed are 1000$"):
+        pool.submit(add, np.ones(300), most_bytes=1000).result(60)
+
+
 def test_a_killed_worker_is_the_machines_fault_and_its_work_runs_again(pool, tmp_path):
     future = pool.submit(slow_at_first, str(tmp_path / "pid"), client=3, timeout_s=60)
     pid = pid_in(tmp_path / "pid")
