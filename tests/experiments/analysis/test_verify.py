@@ -25,10 +25,10 @@ def played(tweets, tmp_path_factory):
     tables["server"]["clean"] = {"n_examples": 20}
     fit = Worker.fit
 
-    def failing(worker, instruction):
+    def failing(worker, instruction, **how):
         if (instruction.round, instruction.client_id) == (2, 3):
             raise MemoryError("the machine's fault")
-        return fit(worker, instruction)
+        return fit(worker, instruction, **how)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Worker, "fit", failing)
