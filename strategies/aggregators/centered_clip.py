@@ -13,7 +13,7 @@ from torch import Tensor
 
 from hauberk.strategies.base import Aggregation, AggregationContext, Rule, State, check_integer, check_range
 from hauberk.strategies.kernels.chunks import Updates
-from hauberk.strategies.kernels.distances import distances_to, widened
+from hauberk.strategies.kernels.distances import distances_to, over_widened
 from hauberk.strategies.kernels.norms import clip_factors, median_of
 
 
@@ -74,5 +74,8 @@ def _last_aggregate(updates: Updates, state: State | None) -> Tensor:
 def _add_clipped_steps(centre: Tensor, updates: Updates, shares: Tensor) -> None:
     """Adds ``shares`` [n_clients] of the way to each row to ``centre``, in place."""
     stays = 1 - float(shares.sum())
-    for part, wide in widened(updates):
+
+    def move(part: slice, wide: Tensor) -> None:
         centre[part] = (shares @ wide + stays * centre[part].double()).to(centre.dtype)
+
+    over_widened(updates, move)

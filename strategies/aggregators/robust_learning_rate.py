@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from hauberk.strategies.base import (
     Aggregation,
@@ -19,7 +20,7 @@ from hauberk.strategies.base import (
     TooFewClientsError,
     check_range,
 )
-from hauberk.strategies.kernels.chunks import Updates, column_chunks, weighted_sum, working
+from hauberk.strategies.kernels.chunks import Updates, sum_of_slices, weighted_sum, working
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,9 +57,11 @@ class RobustLearningRate(Rule):
         """
         self.admit(updates)
         update = weighted_sum(updates, torch.full((len(updates),), 1 / len(updates), dtype=torch.float64))
-        n_flipped = 0
-        for part, rows in column_chunks(updates):
-            flipped = working(rows).sign().sum(dim=0).abs_() < self.threshold
+
+        def flip(part: slice, rows: Updates) -> Tensor:
+            flipped = working(rows[:, :]).sign().sum(dim=0).abs_() < self.threshold
             update[part] *= 1 - 2 * flipped.to(update.dtype)
-            n_flipped += int(flipped.sum())
-        return Aggregation(update, None, state, {"robust_learning_rate/flipped": n_flipped / len(update)})
+            return flipped.sum()
+
+        share = float(sum_of_slices(updates, flip)) / len(update)
+        return Aggregation(update, None, state, {"robust_learning_rate/flipped": share})

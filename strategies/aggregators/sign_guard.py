@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from hauberk.strategies.base import Aggregation, AggregationContext, Rule, State, check_range, skipped_round
-from hauberk.strategies.kernels.chunks import Updates, column_chunks
+from hauberk.strategies.kernels.chunks import Updates, sum_of_slices
 from hauberk.strategies.kernels.clusters import biggest
 from hauberk.strategies.kernels.norms import clip_factors, median_of, row_norms, scaled_sum
 
@@ -65,11 +65,12 @@ class SignGuard(Rule):
 
 def sign_shares(updates: Updates) -> Tensor:
     """Returns the share of positive, zero and negative entries of each row, [n_clients, 3] in float64."""
-    positive = torch.zeros(len(updates), dtype=torch.float64, device=updates.device)
-    negative = torch.zeros_like(positive)
-    for _, rows in column_chunks(updates):
-        positive += (rows > 0).sum(dim=1)
-        negative += (rows < 0).sum(dim=1)
+
+    def counts(_: slice, rows: Updates) -> Tensor:
+        part = rows[:, :]
+        return torch.stack([(part > 0).sum(dim=1), (part < 0).sum(dim=1)]).double()
+
+    positive, negative = sum_of_slices(updates, counts)
     n_params = updates.shape[1]
     return torch.stack([positive, n_params - positive - negative, negative], dim=1) / n_params
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import torch
 
 from hauberk.strategies.base import Aggregation, AggregationContext, Rule, State, check_range
-from hauberk.strategies.kernels.chunks import Updates, column_chunks, working
+from hauberk.strategies.kernels.chunks import SLICE, Updates, working
+from hauberk.strategies.kernels.threads import over_slices
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,9 @@ class SignMajority(Rule):
         """Aggregates ``updates`` of shape [n_clients, n_params]; ``state`` is passed through."""
         self.admit(updates)
         update = torch.empty(updates.shape[1], dtype=updates.dtype, device=updates.device)
-        for part, rows in column_chunks(updates):
-            update[part] = working(rows).sign().sum(dim=0).sign_().mul_(self.step)
+
+        def vote(part: slice) -> None:
+            update[part] = working(updates[:, part]).sign().sum(dim=0).sign_().mul_(self.step)
+
+        over_slices(len(update), SLICE, lambda: vote)
         return Aggregation(update, None, state)

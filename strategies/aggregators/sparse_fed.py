@@ -10,10 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from hauberk.strategies.base import Aggregation, AggregationContext, Rule, State, check_range
 from hauberk.strategies.kernels.chunks import Updates, finite, working
-from hauberk.strategies.kernels.distances import widened
+from hauberk.strategies.kernels.distances import over_widened
 from hauberk.strategies.kernels.magnitudes import top_magnitudes
 from hauberk.strategies.kernels.norms import clip_factors, row_norms
 
@@ -63,9 +64,12 @@ class SparseFed(Rule):
             error.copy_(state["error"])
         weight = torch.full((n_clients,), 1 / n_clients, dtype=torch.float64)
         scale = weight * clip_factors(row_norms(updates), self.clip) if self.clip else weight
-        for place, wide in widened(updates):
+
+        def add(place: slice, wide: Tensor) -> None:
             momentum[place] = finite((momentum[place] + scale @ wide).to(momentum.dtype))
             finite(error[place].add_(momentum[place]))
+
+        over_widened(updates, add)
         sent = top_magnitudes(error, max(1, int(self.ratio * n_params)))
         update = torch.zeros(n_params, dtype=updates.dtype, device=updates.device)
         update[sent] = finite(error[sent].to(update.dtype))

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hauberk.strategies.kernels.chunks import Updates, column_chunks, sum_of_slices
-from hauberk.strategies.kernels.threads import one_blas_thread
+from hauberk.strategies.kernels.chunks import SLICE, Updates, column_chunks, narrow, sum_of_slices
+from hauberk.strategies.kernels.threads import one_blas_thread, over_slices
 
 _SLICE = 1 << 14  # columns; 20 float64 rows of it still fit in a core's cache
 _DOUBT = 1e-6  # below this share of the norms a difference of products has lost too many digits
@@ -97,3 +97,13 @@ def widened(updates: Updates) -> Iterator[tuple[slice, Tensor]]:
     )
     for place, part in column_chunks(updates, _SLICE):
         yield place, buffer[:, : part.shape[1]].copy_(part)
+
+
+def over_widened(updates: Updates, work: Callable[[slice, Tensor], object]) -> None:
+    """Calls ``work`` with (columns, part in float64) for slices of all columns, side by side in threads."""
+
+    def widen(place: slice) -> None:
+        for part, wide in widened(narrow(updates, place)):
+            work(slice(place.start + part.start, place.start + part.stop), wide)
+
+    over_slices(updates.shape[1], SLICE, lambda: widen)

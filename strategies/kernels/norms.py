@@ -5,9 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hauberk.strategies.kernels.chunks import SLICE, Updates, finite, narrow, sum_of_slices
-from hauberk.strategies.kernels.distances import sum_of_squares, widened
-from hauberk.strategies.kernels.threads import over_slices
+from hauberk.strategies.kernels.chunks import Updates, finite, sum_of_slices
+from hauberk.strategies.kernels.distances import over_widened, sum_of_squares
 
 
 def row_norms(updates: Updates) -> Tensor:
@@ -35,9 +34,8 @@ def scaled_sum(updates: Updates, scale: Tensor) -> Tensor:
     total = torch.empty(updates.shape[1], dtype=updates.dtype, device=updates.device)
     scale = scale.double()
 
-    def add(place: slice) -> None:
-        for part, wide in widened(narrow(updates, place)):
-            total[place][part] = finite((scale @ wide).to(total.dtype))
+    def add(part: slice, wide: Tensor) -> None:
+        total[part] = finite((scale @ wide).to(total.dtype))
 
-    over_slices(len(total), SLICE, lambda: add)
+    over_widened(updates, add)
     return total
