@@ -1,6 +1,7 @@
 """Every rule on one matrix, beside Flower's and ByzFL's own in the same process: seconds, ratios, memory.
 
     python benchmarks/aggregators.py                        # n=20, d=4.4M: seconds and ratios
+    python benchmarks/aggregators.py --busy                 # the same while another process keeps one core busy
     python benchmarks/aggregators.py --memory --d 22700000  # peak memory beside the matrix, a process per rule
 
 A ratio above 1 says how many times faster ours is. "passes" counts reads of the whole matrix at the measured
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import ctypes
 import dataclasses
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -26,6 +28,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from flwr.app import Array, ArrayRecord, MetricRecord, RecordDict
+from flwr.server.strategy import aggregate as legacy
 from flwr.serverapp.strategy.bulyan import aggregate_n_closest_weights
 from flwr.serverapp.strategy.fedtrimmedavg import trim_mean
 from flwr.serverapp.strategy.multikrum import select_multikrum
@@ -104,6 +107,12 @@ def flowers(matrix: torch.Tensor, f: int) -> dict[str, Work]:
     }
 
 
+def legacy_flowers(matrix: torch.Tensor, f: int) -> dict[str, Work]:
+    """Returns the Bulyan that Flower had before its message API, which is still in the package."""
+    results = [([row], 1) for row in matrix.numpy()]
+    return {"bulyan": lambda: legacy.aggregate_bulyan(results, f, legacy.aggregate_krum, to_keep=0)}
+
+
 def byzfls(matrix: torch.Tensor, f: int) -> dict[str, Work]:
     """Returns ByzFL's rules on the same rows, where it is installed."""
     rules = byzfl("aggregators")
@@ -139,8 +148,14 @@ def compare(given: argparse.Namespace) -> None:
     print(
         f"n={given.n}, d={given.d:,}, f={given.f}, {torch.get_num_threads()} threads, one pass {one_pass:.3f} s ({bandwidth:.1f} GB/s)"
     )
-    print("| rule | s | flwr s | ratio | byzfl s | ratio | passes |\n|---|---|---|---|---|---|---|")
-    peers = {"flwr": flowers(matrix, given.f), "byzfl": byzfls(matrix, given.f)}
+    print(
+        "| rule | s | flwr s | ratio | flwr legacy s | ratio | byzfl s | ratio | passes |\n|---|---|---|---|---|---|---|---|---|"
+    )
+    peers = {
+        "flwr": flowers(matrix, given.f),
+        "legacy": legacy_flowers(matrix, given.f),
+        "byzfl": byzfls(matrix, given.f),
+    }
     for name in given.rules or AGGREGATORS:
         rule = ours(name, given.f)
         mine = seconds(lambda rule=rule: rule(matrix, context=known), given.repeats)
@@ -194,6 +209,12 @@ def _tensors(tree: Any) -> list[torch.Tensor]:
     return [tensor for value in values for tensor in _tensors(value)]
 
 
+def spin() -> None:
+    """Keeps a core busy for ever."""
+    while True:
+        pass
+
+
 def _status(key: str) -> int:
     lines = Path("/proc/self/status").read_text().splitlines()
     return 1024 * int(next(line for line in lines if line.startswith(key)).split()[1])
@@ -211,9 +232,12 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--rules", nargs="*")
     parser.add_argument("--memory", action="store_true")
+    parser.add_argument("--busy", action="store_true", help="beside a process that keeps one core busy")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
+    if given.busy:
+        multiprocessing.get_context("spawn").Process(target=spin, daemon=True).start()
     if given.one:
         peak_of(given)
     else:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from aggregators import context, ours, rows
+from aggregators import context, ours, rows, spin
 
 from hauberk.strategies import AGGREGATORS, PRE_AGGREGATORS, Clip, DimKrum
 
@@ -100,11 +100,6 @@ def table(given: argparse.Namespace) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _spin() -> None:
-    while True:
-        pass
-
-
 def main() -> None:
     """Reads the arguments, keeps a core busy where asked, and prints the table."""
     parser = argparse.ArgumentParser(
@@ -119,7 +114,7 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     if given.busy:
-        multiprocessing.get_context("spawn").Process(target=_spin, daemon=True).start()
+        multiprocessing.get_context("spawn").Process(target=spin, daemon=True).start()
     done = table(given)
     print(f"\nd={given.d:,}, {given.threads} threads{', one core busy' if given.busy else ''}\n\n{done}")
 
