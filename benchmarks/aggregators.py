@@ -109,8 +109,13 @@ def flowers(matrix: torch.Tensor, f: int) -> dict[str, Work]:
 
 def legacy_flowers(matrix: torch.Tensor, f: int) -> dict[str, Work]:
     """Returns the Bulyan that Flower had before its message API, which is still in the package."""
-    results = [([row], 1) for row in matrix.numpy()]
-    return {"bulyan": lambda: legacy.aggregate_bulyan(results, f, legacy.aggregate_krum, to_keep=0)}
+    rows = list(matrix.numpy())
+
+    def bulyan() -> Any:
+        results = [([row], 1) for row in rows]  # it takes the chosen ones out of its list
+        return legacy.aggregate_bulyan(results, f, legacy.aggregate_krum, to_keep=0)
+
+    return {"bulyan": bulyan}
 
 
 def byzfls(matrix: torch.Tensor, f: int) -> dict[str, Work]:
