@@ -21,12 +21,6 @@ SpecPath = Annotated[Path, typer.Argument(metavar="SPEC", help="an experiment fi
 Changes = Annotated[
     list[str] | None, typer.Option("--set", metavar="a.b=value", help="change one value of the spec")
 ]
-DetectorChanges = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="NAME.key=value", help="change one value of a detector: dan.protected=1"),
-]
-INTERRUPTED = 130  # the exit code of what Ctrl-C ended
-
 GridPath = Annotated[
     Path,
     typer.Argument(
@@ -37,6 +31,12 @@ Only = Annotated[
     list[str] | None,
     typer.Option("--only", metavar="KEY=LABEL,...", help="play these values of a key of the grid alone"),
 ]
+DetectorChanges = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME.key=value", help="change one value of a detector: dan.protected=1"),
+]
+INTERRUPTED = 130  # the exit code of what Ctrl-C ended
+
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="the folder of a finished run")]
 
 
@@ -69,12 +69,29 @@ def run(
 
 
 @app.command()
-def plan(spec: SpecPath, change: Changes = None) -> None:
-    """Estimate a run's minutes and peak memory from one batch, before anything starts."""
+def plan(
+    spec: Annotated[
+        Path, typer.Argument(metavar="SPEC", help="an experiment file, a grid, or one that ships")
+    ],
+    change: Changes = None,
+    only: Only = None,
+    out: Annotated[Path | None, typer.Option(help="of a grid: the benchmark's folder")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="of a grid: cells at once")] = None,
+) -> None:
+    """Estimate a run's minutes and memory, or a grid's hours, memory and disk, from one batch of each kind."""
+    from hauberk.experiments.bench.grid_file import is_grid
     from hauberk.experiments.runner.plan import estimate
     from hauberk.experiments.spec.loader import load
 
-    Console().print(str(estimate(load(spec, change or []))), highlight=False, soft_wrap=True)
+    console = Console()
+    if not is_grid(spec):
+        console.print(str(estimate(load(spec, change or []))), highlight=False, soft_wrap=True)
+        return
+    from hauberk.experiments.bench.plan import check_fits, plan_grid
+
+    found = plan_grid(spec, workers=workers, changes=change or [], only=only or [])
+    console.print(str(found), highlight=False, soft_wrap=True)
+    check_fits(found, out)
 
 
 @app.command()

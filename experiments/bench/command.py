@@ -51,7 +51,7 @@ def bench_grid(
     grid = read_grid(grid_file, changes, only)
     cells = grid.cells()
     specs = check_cells(cells)
-    out = out or Path("runs") / grid.name
+    out = default_out(grid.name, out)
     options = [part for change in changes for part in ("--set", change)]
     options += [part for cut in only for part in ("--only", cut)]
     command = shlex.join(["hauberk", "bench", str(grid_file), *options])
@@ -67,6 +67,11 @@ def bench_grid(
         n_workers = min(workers or max(1, cores // threads), max(1, len(schedule.waiting)))
         with _watched(console, Forecast(len(schedule.waiting), n_workers), n_finished) as watcher:
             return _played(results, schedule, watcher, stop, n_workers, threads)
+
+
+def default_out(name: str, out: Path | None) -> Path:
+    """Returns the folder of the benchmark ``name``, where ``out`` names no other."""
+    return out or Path("runs") / name
 
 
 def _left(results: Results) -> Schedule:

@@ -42,6 +42,13 @@ def read_grid(path: str | Path, changes: Sequence[str] = (), only: Sequence[str]
     return Grid(name, tables, axes, kept, " ".join(str(about).split()))
 
 
+def is_grid(path: str | Path) -> bool:
+    """Returns whether a file, or what ships under that name, is a grid and no single experiment."""
+    if not Path(path).exists():
+        return (GRIDS / f"{path}.toml").exists()
+    return "grid" in _extended(Path(path), ())
+
+
 def _checked(path: str | Path, axes: Any) -> dict[str, list[Any]]:
     """Returns the values of each key of the grid."""
     if not isinstance(axes, Mapping) or not axes:

@@ -36,6 +36,7 @@ class Plan:
         server_gb: peak memory of the server's process.
         worker_gb: of each worker process; 0 where clients run in the server's.
         workers: how many clients run at once.
+        n_params: of the model.
     """
 
     batch_s: float
@@ -44,6 +45,7 @@ class Plan:
     server_gb: float
     worker_gb: float
     workers: int
+    n_params: int
 
     def __str__(self) -> str:
         """Returns the estimate in two lines."""
@@ -76,7 +78,13 @@ def estimate(spec: Spec) -> Plan:
     server = process + 1.2 * cohort * model + replies
     copies = 5 * model  # a worker also holds what came, what goes, gradients and moments
     return Plan(
-        batch_s, round_s, minutes, server, 0.0 if spec.engine.name == "inline" else process + copies, workers
+        batch_s=batch_s,
+        round_s=round_s,
+        minutes=minutes,
+        server_gb=server,
+        worker_gb=0.0 if spec.engine.name == "inline" else process + copies,
+        workers=workers,
+        n_params=len(prepared.start.parameters),
     )
 
 
