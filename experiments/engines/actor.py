@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -49,6 +50,10 @@ class Actor:
     def keep(self, make: Callable[..., Any], *arguments: Any) -> None:
         """Makes the object that all work from now on gets first."""
         self._kept = make(*arguments)
+
+    def last(self) -> None:
+        """Never returns: whoever called it is told when the process is gone."""
+        threading.Event().wait()
 
     def answer(self) -> None:
         """Returns, which shows that the process lives."""

@@ -19,7 +19,7 @@ from typing import Any
 import ray
 
 from hauberk.experiments.engines.actor import Actor, Outcome, Place, described
-from hauberk.experiments.engines.cluster import Workers, living_nodes
+from hauberk.experiments.engines.cluster import Workers, node_lives
 
 RERUNS = 2  # how often lost work runs again
 START_S = 120.0  # how long there may be no worker at all, which none of the clients answers for
@@ -32,6 +32,8 @@ KILLED = "its worker process was killed"
 OUT_OF_MEMORY = "its worker ran out of memory"
 NODE_LOST = "its node was lost"
 SILENT = "its worker did not answer"
+
+WATCH = "watch"  # Ray's concurrency group of the call that lasts as long as its worker
 
 
 def nothing() -> None:
@@ -48,19 +50,21 @@ class NoWorkersError(Exception):
 
 @dataclass(frozen=True)
 class Loss:
-    """A worker that was lost while it worked.
+    """A worker that was lost.
 
     Attributes:
-        client: whose round it did; None for other work.
+        client: whose round it did; None for other work, or none.
         node: the address of its machine.
         pid: its process there.
         reason: what became of it.
+        idle: whether it did nothing then.
     """
 
     client: int | None
     node: str
     pid: int
     reason: str
+    idle: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -225,7 +229,11 @@ class Pool:
         wanted = self._workers()
         # A worker that is lost is another one: Ray must not bring it back without what it kept.
         self._actor: Any = ray.remote(
-            num_cpus=wanted.cpus, num_gpus=wanted.gpus, max_restarts=0, scheduling_strategy="SPREAD"
+            num_cpus=wanted.cpus,
+            num_gpus=wanted.gpus,
+            max_restarts=0,
+            scheduling_strategy="SPREAD",
+            concurrency_groups={WATCH: 1},
         )(Actor)
         self._count()
         self._fill()
@@ -234,6 +242,8 @@ class Pool:
         for running in self._running:
             running.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
+        while not self._tasks.empty():
+            self._tasks.get_nowait()[-1].future.cancel()
 
     def _fill(self) -> None:
         for _ in range(self._workers().number - len(self._slots)):
@@ -280,10 +290,16 @@ class Pool:
 
     async def _work(self, actor: Any, place: Place, kept: Kept) -> None:
         """Gives a worker that has ``kept`` one task after another, until it is lost."""
-        lives = True
+        lives, end = True, actor.last.options(concurrency_group=WATCH).remote().future()
+        death = asyncio.wrap_future(end)
         while lives:
             since = time.monotonic()
-            *_, task = await self._tasks.get()
+            task = await self._task_before(death)
+            if task is None:
+                self._losses.append(
+                    Loss(None, place.node, place.pid, reason_of(death.exception(), place), idle=True)
+                )
+                return
             if task.future.cancelled():
                 continue
             try:
@@ -294,12 +310,27 @@ class Pool:
                     await arrival(actor.keep.remote(kept.make, *kept.arguments))
                 lives = await self._do(task, actor, place)
             except (TimeoutError, ray.exceptions.RayError) as error:  # before it began: no try of the task's
-                self._losses.append(Loss(None, place.node, place.pid, reason_of(error, place)))
+                self._losses.append(Loss(None, place.node, place.pid, reason_of(error, place), idle=True))
                 self._put(task)
                 return
             except asyncio.CancelledError:
                 task.future.cancel()
                 raise
+
+    async def _task_before(self, death: asyncio.Future) -> Task | None:
+        """Returns the next task for a worker, or None where the worker dies before there is one."""
+        getting = asyncio.ensure_future(self._tasks.get())
+        try:
+            await asyncio.wait({getting, death}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            getting.cancel()
+        if not getting.done():
+            return None
+        task: Task = getting.result()[-1]
+        if death.done():
+            self._put(task)
+            return None
+        return task
 
     async def _do(self, task: Task, actor: Any, place: Place) -> bool:
         """Has a task done, and returns whether the worker can go on."""
@@ -357,7 +388,7 @@ def reason_of(error: BaseException | None, place: Place | None = None) -> str:
         return described(error.cause)
     if isinstance(error, ray.exceptions.OutOfMemoryError):
         return OUT_OF_MEMORY
-    if "node has died" in str(error) or (place is not None and place.node_id not in living_nodes()):
+    if "node has died" in str(error) or (place is not None and not node_lives(place.node_id)):
         return NODE_LOST
     return KILLED if isinstance(error, ray.exceptions.ActorDiedError) else SILENT
 

@@ -148,7 +148,10 @@ def round_text(line: Mapping[str, Any], rounds: int, primary: Metric) -> str:
 
 def loss_text(loss: Mapping[str, Any]) -> str:
     """Returns the one line that a lost worker is shown as."""
-    done = "while idle" if loss["client"] is None else f"client {loss['client']} was asked again elsewhere"
+    if loss["client"] is not None:
+        done = f"client {loss['client']} was asked again elsewhere"
+    else:
+        done = "while idle" if loss.get("idle") else "its share of the evaluation was done again elsewhere"
     return f"worker {loss['pid']} on {loss['node']} lost: {loss['reason']}; {done}"
 
 

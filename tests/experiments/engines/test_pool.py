@@ -150,17 +150,18 @@ def test_what_hangs_is_timed_out_while_the_others_go_on(pool):
     assert pool.take_losses() == []
 
 
-def test_a_worker_that_died_idle_costs_its_next_work_no_try(pool):
+def test_a_worker_that_dies_idle_is_noticed_at_once_and_costs_no_work_a_try(pool):
     while pool.size < 2:
         time.sleep(0.05)
     pids = {pool.submit(process).result(60) for _ in range(4)}
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
-    time.sleep(1.2)
-    assert pool.submit(add, 1, client=2).result(60) == 8
+    time.sleep(1.0)
     losses = pool.take_losses()
-    assert {loss.client for loss in losses} == {None}
-    assert {loss.pid for loss in losses} <= pids
+    assert {(loss.client, loss.reason, loss.idle) for loss in losses} == {(None, KILLED, True)}
+    assert sorted(loss.pid for loss in losses) == sorted(pids)
+    assert pool.submit(add, 1, client=2).result(60) == 8
+    assert pool.take_losses() == []
 
 
 def test_given_up_work_names_each_kind_of_loss():
