@@ -108,7 +108,20 @@ def server_needs(tables: Mapping[str, Any]) -> str:
 
 def _figures(summary: Mapping[str, Any]) -> dict[str, Any]:
     costs = {"wall_seconds": summary["seconds"], "knowledge": summary.get("knowledge")}
-    return {**summary["final"], **costs, **summary.get("costs", {})}
+    return {**summary["final"], **costs, **summary.get("costs", {}), **_side_effects(summary)}
+
+
+def _side_effects(summary: Mapping[str, Any]) -> dict[str, float]:
+    """Returns what a run measured beside its metrics, by a column's name; what it has no value for is left out."""
+    stealth = summary.get("stealth", {})
+    found = {
+        "false_trigger_rate": stealth.get("stealth/false_trigger_rate"),
+        "trigger_perplexity": stealth.get("stealth/perplexity"),
+        "clean_perplexity": stealth.get("stealth/clean_perplexity"),
+        **{f"backdoor_{name}": value for name, value in summary.get("durability", {}).items()},
+        **{f"twin_{name}": value for name, value in summary.get("beside_twin", {}).items()},
+    }
+    return {name: float(value) for name, value in found.items() if value is not None}
 
 
 def _numbers(line: Mapping[str, Any]) -> dict[str, Any]:

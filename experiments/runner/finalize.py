@@ -14,6 +14,9 @@ from typing import Any
 
 from hauberk.experiments.analysis.detect import scored
 from hauberk.experiments.report.plots import Panel, can_draw, draw_panels
+from hauberk.experiments.runner.beside_twin import beside_twin
+from hauberk.experiments.runner.costs import costs
+from hauberk.experiments.runner.durability import durability
 from hauberk.experiments.runner.finished import Finished
 from hauberk.experiments.runner.progress import Screen
 from hauberk.experiments.runner.run_dir import RunDir
@@ -22,6 +25,7 @@ from hauberk.experiments.runner.text_stealth import stealth_of
 from hauberk.experiments.spec.names import attack_name, rule_name
 from hauberk.server import checkpoint
 from hauberk.server.evaluation import ATTACK_METRICS, NATURAL
+from hauberk.server.server import attackers
 from hauberk.server.state import ServerState, model_sha256
 from hauberk.tasks.parameters import load_state
 
@@ -49,6 +53,7 @@ def finalize(prepared: Prepared, last: ServerState, folder: RunDir, screen: Scre
     screen.finalizing("the final model")
     run = Finished(prepared, final.parameters, final.round)
     summary["stealth"] = stealth_of(run)
+    summary["beside_twin"] = beside_twin(prepared, final.parameters, folder)
     if prepared.spec.detectors:
         summary["detectors"] = scored(run, prepared.spec.parts.detectors)
     if can_draw():
@@ -77,8 +82,16 @@ def summarise(prepared: Prepared, last: ServerState, folder: RunDir, engine: str
         "refused": sum(len(line["refused"]) for line in rounds),
         "warnings": prepared.warnings,
         "seconds": round(sum(line["wall"] for line in rounds), 2),
+        "costs": costs(rounds),
+        "durability": durability(rounds, last_attack(prepared, last.round)),
         "versions": versions(),
     }
+
+
+def last_attack(prepared: Prepared, rounds: int) -> int:
+    """Returns the last of ``rounds`` rounds in which the schedule lets anybody lie; 0 where it does in none."""
+    lying = [number for number in range(1, rounds + 1) if attackers(prepared.server, number)]
+    return max(lying, default=0)
 
 
 def repaired(

@@ -18,6 +18,7 @@ from typing import Any
 from hauberk.clients.worker import ClientReply
 from hauberk.experiments.engines.base import Engine
 from hauberk.experiments.runner.chain import MODEL
+from hauberk.experiments.runner.costs import Traffic, peak_memory_mb, reset_peak
 from hauberk.experiments.runner.progress import Screen
 from hauberk.experiments.runner.records import NOT_EVALUATED
 from hauberk.experiments.runner.run_dir import RunDir, line_of
@@ -74,6 +75,7 @@ class Recorder:
     ) -> None:
         self._folder, self._screen, self._engine = folder, screen, engine
         self._server, self._natural, self._models = server, natural or {}, models
+        self._traffic = Traffic(server.layout)
         self._since = time.perf_counter()
         self._open: Open | None = None
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
@@ -81,6 +83,7 @@ class Recorder:
 
     def started(self) -> None:
         """Shows what there is to say of who takes part."""
+        reset_peak()
         for warning in self._engine.warnings:
             self._screen.warned(warning)
 
@@ -91,9 +94,11 @@ class Recorder:
         self._open = Open(line, None if NOT_EVALUATED in line else measured, there)
 
     def round_started(self, number: int, n_clients: int) -> None:  # noqa: D102
+        self._traffic.send(n_clients)
         self._screen.round_started(number, n_clients)
 
     def reply_received(self, reply: ClientReply) -> None:  # noqa: D102
+        self._traffic.receive(reply)
         self._screen.reply_received(reply)
         self.settle_what_is_done()
 
@@ -103,6 +108,7 @@ class Recorder:
         line = (
             line_of(record, self._server.evaluate.nothing)
             | self._machines()
+            | {"bytes": self._traffic.counted(), "peak_memory_mb": round(peak_memory_mb(), 1)}
             | {"wall": round(now - self._since, 3)}
         )
         if measured is None:

@@ -120,6 +120,11 @@ def model_store(prepared: Prepared, folder: RunDir) -> ModelStore:
     return ModelStore(folder.path, prepared.spec.federation.rounds, len(prepared.start.parameters))
 
 
+def model_name(number: int) -> str:
+    """Returns the name of the file in which the model after round ``number`` is kept."""
+    return f"round-{number:04d}.safetensors"
+
+
 class ModelStore:
     """Keeps a run's model after each round, for the triggers that will be put to it.
 
@@ -137,7 +142,7 @@ class ModelStore:
         """Writes the parameters after round ``number``, or not where they would be too many."""
         if number % self._every == 0 or number == self._rounds:
             self._folder.mkdir(parents=True, exist_ok=True)
-            write_whole(self._folder / f"round-{number:04d}.safetensors", save({"parameters": parameters}))
+            write_whole(self._folder / model_name(number), save({"parameters": parameters}))
 
 
 def _measured(prepared: Prepared, models: Path) -> dict[int, float]:
