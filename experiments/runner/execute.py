@@ -22,6 +22,7 @@ from hauberk.experiments.runner.replacements import Replacements
 from hauberk.experiments.runner.run_dir import RunDir, holds_run
 from hauberk.experiments.runner.setup import Prepared, prepare
 from hauberk.experiments.runner.signals import interruptible, stoppable
+from hauberk.experiments.runner.tracked import tracked
 from hauberk.experiments.runner.twin import (
     has_twin,
     model_store,
@@ -123,16 +124,18 @@ def execute(
     prepared.check()
     prepared = replace(prepared, server=replace(prepared.server, keep=partial(keep, folder.path)))
     screen.ready(prepared)
-    natural = {}
-    if has_twin(prepared):
-        play = partial(play_twin, engine, screen)
-        natural = natural_rates(prepared, folder.identity, folder.path.parent, play)
-    models = model_store(prepared, twin) if twin else None
-    recorder = Recorder(folder, screen, engine, prepared.server, state, natural=natural, models=models)
-    last = _play(prepared, engine, folder, recorder, state)
-    engine.close()
-    with interruptible(engine.stop):
-        result = finalize(prepared, last, folder, screen, engine.name)
+    with tracked(prepared, folder, screen, state.round if state else 0) as shown:
+        natural = {}
+        if has_twin(prepared):
+            play = partial(play_twin, engine, shown)
+            natural = natural_rates(prepared, folder.identity, folder.path.parent, play)
+        models = model_store(prepared, twin) if twin else None
+        recorder = Recorder(folder, shown, engine, prepared.server, state, natural=natural, models=models)
+        last = _play(prepared, engine, folder, recorder, state)
+        engine.close()
+        with interruptible(engine.stop):
+            result = finalize(prepared, last, folder, shown, engine.name)
+        shown.finished(result.summary)
     if twin:
         share_as_twin(folder, prepared.spec, twin)
     return result

@@ -19,6 +19,7 @@ from hauberk.experiments.runner.costs import costs
 from hauberk.experiments.runner.durability import durability
 from hauberk.experiments.runner.finished import Finished
 from hauberk.experiments.runner.progress import Screen
+from hauberk.experiments.runner.round_tables import write_tables
 from hauberk.experiments.runner.run_dir import RunDir
 from hauberk.experiments.runner.setup import Prepared
 from hauberk.experiments.runner.text_stealth import stealth_of
@@ -59,6 +60,7 @@ def finalize(prepared: Prepared, last: ServerState, folder: RunDir, screen: Scre
     if can_draw():
         title = f"{prepared.spec.name}: {summary['aggregator']}"
         draw_panels(folder.path / "curves.png", [Panel(title, folder.rounds(), prepared.task.metrics[0])])
+    write_tables(folder.path, folder.rounds())
     return Result(folder.path, folder.finish(summary))
 
 

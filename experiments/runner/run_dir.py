@@ -29,7 +29,7 @@ from hauberk.tasks.errors import UserError
 
 CHECKPOINT = "checkpoint"
 OURS = re.compile(
-    r"\.lock|\.(identity\.json|spec\.toml)\.part"
+    r"\.lock|\.(identity\.json|spec\.toml)\.part|mlflow\.json|tensorboard"
 )  # what a killed start may leave alone in a folder
 
 

@@ -26,6 +26,7 @@ from hauberk.experiments.spec.sections import (
     Repairs,
     Section,
     ServerSection,
+    TrackingSection,
     TrainingSection,
 )
 from hauberk.experiments.spec.task_section import TaskSection
@@ -46,6 +47,7 @@ class Spec(Section):
     repairs: Repairs = Field(default_factory=list)
     detectors: Detectors = Field(default_factory=list)
     engine: EngineSection = EngineSection()
+    tracking: TrackingSection | None = None
 
     @field_validator("*", mode="after")
     @classmethod
@@ -87,6 +89,7 @@ class Spec(Section):
         """Names what the run computes: all but ``name``, what is noted, and where it runs (threads change bits)."""
         tables = self.to_dict()
         del tables["name"]
+        tables.pop("tracking", None)
         tables["engine"] = {"threads_per_client": self.engine.threads_per_client}
         for key in ("keep_updates", "twin", "forensics", "evaluate_every"):
             del tables["server"][key]

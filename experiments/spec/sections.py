@@ -13,6 +13,7 @@ from hauberk.experiments.spec.component_schema import one_of
 from hauberk.experiments.spec.components import Component, below, normalise, table_of
 from hauberk.experiments.spec.named import Named, NamedList, attempt, normalise_list
 from hauberk.experiments.spec.registry import aggregators
+from hauberk.experiments.tracking import TRACKERS
 from hauberk.server.detectors import DETECTORS
 from hauberk.server.repairs import REPAIRS
 from hauberk.strategies import PRE_AGGREGATORS, Guard
@@ -163,5 +164,6 @@ class EngineSection(Section):
     node_wait_s: float = Field(10, ge=0)  # until as many nodes of a Flower federation are there as clients
 
 
+TrackingSection = Annotated[Component, Named(TRACKERS)]
 Repairs = Annotated[list[Component], NamedList(REPAIRS)]
 Detectors = Annotated[list[Component], NamedList(DETECTORS)]

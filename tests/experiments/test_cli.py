@@ -40,7 +40,8 @@ def finished(hauberk, spec_file, tmp_path):
 
 def test_a_run_leaves_its_folder(finished, tables):
     assert {path.name for path in finished.iterdir()} == {
-        "identity.json", "spec.toml", "rounds.jsonl", "summary.json", "curves.png", "checkpoint",
+        "identity.json", "spec.toml", "rounds.jsonl", "summary.json", "curves.png", "checkpoint", "rounds.csv",
+        "rounds.parquet",
     }  # fmt: skip
     summary = json.loads((finished / "summary.json").read_text())
     assert {

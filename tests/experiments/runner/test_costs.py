@@ -82,7 +82,7 @@ def test_the_model_of_a_harmless_attacker_answers_as_its_twin(harmless):
 
 
 def test_a_benchmarks_frame_has_them_in_columns(harmless):
-    figures = _figures(harmless.folder)
+    figures = _figures(harmless.summary)
     assert {
         "bytes_sent", "bytes_received", "peak_memory_mb", "seconds_clients", "false_trigger_rate",
         "trigger_perplexity", "clean_perplexity", "twin_correlation", "twin_spoilt", "backdoor_rounds_after",

@@ -260,7 +260,8 @@ def test_a_checkpoint_is_on_the_disk_before_its_record(two_rounds, out, monkeypa
     assert synced[:2] == [out.parent.name, "identity.json"]
     tail = synced[start:]
     assert [name for name in tail if name not in ("checkpoint", "run")] == [
-        "rounds.jsonl", "state-0001.safetensors", "state-0001.json", "rounds.jsonl", "summary.json",
+        "rounds.jsonl", "state-0001.safetensors", "state-0001.json", "rounds.jsonl", "rounds.csv", "rounds.parquet",
+        "summary.json",
     ]  # fmt: skip
     for name, folder in (("state-0001.json", "checkpoint"), ("summary.json", "run"), ("spec.toml", "run")):
         assert synced[synced.index(name) + 1] == folder
