@@ -108,13 +108,10 @@ def node_lives(node_id: str) -> bool:
 
     The cluster itself needs a quarter of a minute to see that a node has gone; a closed port says so at once.
     """
-    where = [
-        (n["NodeManagerAddress"], n["NodeManagerPort"])
-        for n in ray.nodes()
-        if n["Alive"] and n["NodeID"] == node_id
-    ]
+    found = [node for node in ray.nodes() if node["Alive"] and node["NodeID"] == node_id]
     try:
-        for address in where:
+        for node in found:
+            address = node["NodeManagerAddress"], node["NodeManagerPort"]
             socket.create_connection(address, CONNECT_S).close()
     except TimeoutError:  # a driver that is outside of the cluster may not reach its nodes
         return True

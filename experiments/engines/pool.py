@@ -228,7 +228,8 @@ class Pool:
     async def _main(self) -> None:
         wanted = self._workers()
         # A worker that is lost is another one: Ray must not bring it back without what it kept.
-        self._actor: Any = ray.remote(
+        remote: Any = ray.remote  # whose types know no concurrency groups
+        self._actor = remote(
             num_cpus=wanted.cpus,
             num_gpus=wanted.gpus,
             max_restarts=0,
