@@ -21,6 +21,7 @@ from hauberk.experiments.analysis.deciding import (
 )
 from hauberk.experiments.analysis.why_figure import draw_beliefs, draw_deciding
 from hauberk.experiments.report.plots import can_draw
+from hauberk.experiments.runner.chain import MODEL
 from hauberk.experiments.runner.records import read_run
 from hauberk.experiments.runner.replay import Replay, difference, open_replay
 from hauberk.tasks.errors import UserError
@@ -159,12 +160,14 @@ def _show_deciding(console: Console, run: Path, one: Judgement, number: int) -> 
         _print_table(console, _token_table(moves))
     if can_draw():
         path = run / f"why-client-{one.client}-round-{number}.png"
-        draw_deciding(path, shares, moves, f"client {one.client} in round {number}: {verdict}")
+        who = f"client {one.client}, which lies," if one.lied else f"client {one.client}"
+        draw_deciding(path, shares, moves, f"{who} in round {number}: {verdict}")
         _print(console, f"plot: {path}")
 
 
 def _whence(found: RoundUpdates, replay: Replay) -> str:
-    problem = difference(replay.lines[found.line["round"]], found.line)
+    recorded = replay.lines[found.line["round"]]
+    problem = difference(recorded, {MODEL: found.line[MODEL]}) if MODEL in found.line else None
     return f"{found.whence}, which differs from the record: {problem}" if problem else found.whence
 
 
