@@ -48,7 +48,7 @@ def compare_rules(scores: pd.DataFrame) -> PairedTests:
     if len(by_seed) >= MIN_FOR_INTERVAL:
         text = (
             f"paired t test on {len(by_seed)} seeds, each the mean of {scenarios} (with {scenarios} and "
-            f"{n_pairs} pairs of rules a signed-rank test could never reach p < {ALPHA})"
+            f"{n_pairs} pair{'s' if n_pairs > 1 else ''} of rules a signed-rank test could never reach p < {ALPHA})"
         )
         return PairedTests(_all_pairs(by_seed, paired_t), text)
     text = f"no test: {scenarios} and {len(by_seed)} seeds that all rules have finished are too few"
