@@ -32,6 +32,11 @@ class Data:
     n_clean: int
 
     @cached_property
+    def perplexities(self) -> dict[str, dict[str, float]]:
+        """What an attack's texts were measured as, by the digest of its poison; each is the same under every rule."""
+        return {}
+
+    @cached_property
     def splits(self) -> Any:
         """The data set; raises UserError where it is missing or odd."""
         return self.task.splits(self.seed)

@@ -39,6 +39,7 @@ class Prepared:
         labels: the names of the classes; none where the task has no classes.
         test: the test split.
         worker: what each process's `Worker` is made from.
+        data: what other runs of the same task and seed can share.
         warnings: what the user should know before the run starts.
     """
 
@@ -48,6 +49,7 @@ class Prepared:
     labels: tuple[str, ...]
     test: tuple[Any, ...]
     worker: WorkerConfig
+    data: Data
     warnings: list[str] = field(default_factory=list)
 
     @property
@@ -145,7 +147,7 @@ def prepare(
     evaluate = prepare_evaluation(task, splits.test, attack, spec.seed, precision, device, data.test)
     server = _server(spec, assets, evaluate, aggregator or parts.aggregator, attack)
     lines += [*preflight.of_schedule(server, spec.federation.rounds), *evaluate.warnings()]
-    return Prepared(spec, server, start, splits.labels, tuple(splits.test), worker, lines)
+    return Prepared(spec, server, start, splits.labels, tuple(splits.test), worker, data, lines)
 
 
 def _refuse_what_does_not_fit(spec: Spec, aggregator: Any, attack: Attack | None) -> None:

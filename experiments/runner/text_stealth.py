@@ -5,6 +5,7 @@ from __future__ import annotations
 from hauberk.attacks import Poison
 from hauberk.attacks.stealth import false_trigger_rate, text_stealth
 from hauberk.experiments.runner.finished import Finished
+from hauberk.tasks.digest import digest_of
 from hauberk.tasks.seeds import generator
 from hauberk.tasks.text.trigram import fit
 
@@ -20,13 +21,13 @@ def stealth_of(run: Finished) -> dict[str, float | None]:
     attack = run.prepared.server.attack
     if attack is None or not isinstance(attack.poison, Poison):
         return {}
-    texts = [
-        text for one in run.prepared.worker.examples for text in (one.text, one.second) if text is not None
-    ]
     test, seed = list(run.prepared.test), run.spec.seed
-    found: dict[str, float | None] = {
-        **text_stealth(attack.poison, test, fit(texts), generator(seed, "stealth"))
-    }
+    known, key = run.prepared.data.perplexities, digest_of(attack.poison)
+    if key not in known:
+        examples = run.prepared.worker.examples
+        texts = [text for one in examples for text in (one.text, one.second) if text is not None]
+        known[key] = text_stealth(attack.poison, test, fit(texts), generator(seed, "stealth"))
+    found: dict[str, float | None] = {**known[key]}
     rng = generator(seed, "false trigger")
     found["stealth/false_trigger_rate"] = false_trigger_rate(attack.poison, test, run.view.logits, rng)
     return found
