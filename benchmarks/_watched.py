@@ -25,11 +25,15 @@ class Sample:
         seconds: since the command began.
         gb: by kind of process: "driver", "worker", "ray" (its servers), in GB of 1e9 bytes.
         largest_gb: of the largest process of each kind.
+        resident_gb: the same, with all that it shares (RSS).
+        private_gb: the same, without what it shares (USS).
     """
 
     seconds: float
     gb: dict[str, float]
     largest_gb: dict[str, float]
+    resident_gb: dict[str, float]
+    private_gb: dict[str, float]
 
 
 @dataclass
@@ -84,16 +88,16 @@ def watched(
 
 def sample(root: psutil.Process, seconds: float) -> Sample:
     """Returns the memory of ``root`` and the processes below it now."""
-    total: dict[str, float] = defaultdict(float)
-    largest: dict[str, float] = defaultdict(float)
+    total, largest, resident, private = (defaultdict[str, float](float) for _ in range(4))
     for process in [root, *children(root)]:
         try:
-            held, kind = process.memory_full_info().pss / 1e9, kind_of(process, root)
+            memory, kind = process.memory_full_info(), kind_of(process, root)
         except (psutil.Error, OSError):  # it has just ended
             continue
-        total[kind] += held
-        largest[kind] = max(largest[kind], held)
-    return Sample(seconds, dict(total), dict(largest))
+        total[kind] += memory.pss / 1e9
+        for most, held in ((largest, memory.pss), (resident, memory.rss), (private, memory.uss)):
+            most[kind] = max(most[kind], held / 1e9)
+    return Sample(seconds, dict(total), dict(largest), dict(resident), dict(private))
 
 
 def children(root: psutil.Process) -> list[psutil.Process]:

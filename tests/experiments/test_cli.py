@@ -194,6 +194,14 @@ def test_plan_estimates_minutes_and_memory(hauberk, spec_file):
     assert code == 0
     assert "minutes" in out
     assert "GB of memory" in out
+    assert all(stage in out for stage in ("a round:", "clients", "evaluate"))
+
+
+def test_plan_refuses_what_no_memory_holds(hauberk, spec_file, monkeypatch):
+    monkeypatch.setattr("hauberk.experiments.runner.plan.available_gb", lambda: 0.0)
+    code, _, errors = hauberk("plan", spec_file)
+    assert code == 2
+    assert "and 0.0 are free" in errors
 
 
 def test_compare_shows_runs_side_by_side(hauberk, finished, tmp_path):
