@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from math import ceil
 from pathlib import Path
 from typing import TypeVar
@@ -27,10 +28,7 @@ from hauberk.tasks.seeds import generator
 T = TypeVar("T")
 FEW, MANY = 1, 6  # batches of the two rounds that a probed client trains
 EVALUATED = 512  # examples
-BLOCK, ABSENT = (
-    128,
-    0.3,
-)  # made-up updates lack a share of the blocks of a real one, as word tables lack words
+BLOCK, ABSENT = 128, 0.3  # made-up updates lack a share of a real one's blocks, as word tables lack words
 
 
 @dataclass(frozen=True)
@@ -99,7 +97,8 @@ class MadeUpReplies:
         """Yields the replies."""
         lying = set(attackers(self._server, instructions[0].round))
         for instruction in instructions:
-            seconds, reply = timed(lambda one=instruction: self._reply(one.client_id, one.client_id in lying))
+            client_id = instruction.client_id
+            seconds, reply = timed(partial(self._reply, client_id, client_id in lying))
             self.own_s += seconds
             yield reply
 
@@ -115,19 +114,14 @@ class MadeUpReplies:
 def probe_server(prepared: Prepared, honest: ClientReply, lying: ClientReply) -> dict[str, float]:
     """Returns the server's seconds a round by stage, from two rounds without training.
 
-    Stages are those of a record, "clients" being what the server itself does with the replies as they come, and
-    "checkpoint". The model answers EVALUATED of the test examples.
+    Stages are those of a record, "clients" being what the server itself does with the replies as they come,
+    "evaluate" and "checkpoint".
 
     Raises:
         UserError: the rule cannot work with what the guard leaves of such rounds.
     """
-    server, evaluation = prepared.server, prepared.server.evaluate
-    order = torch.randperm(len(evaluation.clean), generator=generator(0, "plan")).numpy()
-    part = evaluation.clean.take(order[:EVALUATED])
-    probed = replace(
-        server, keep_rounds=frozenset(), keep=None,
-        evaluate=replace(evaluation, clean=part, triggered=None, rows=None, success=None),
-    )  # fmt: skip
+    server = prepared.server
+    probed = replace(server, keep_rounds=frozenset(), keep=None)
     torch.set_num_threads(prepared.spec.server.threads)
     made_up = MadeUpReplies(probed, prepared.start.parameters, honest, lying)
     try:
@@ -140,11 +134,26 @@ def probe_server(prepared: Prepared, honest: ClientReply, lying: ClientReply) ->
     every = server.forensics_every or 1
     full, rest = first.seconds["forensics"], second.seconds["forensics"]
     seconds["forensics"] = full if every == 1 else (full + (every - 1) * rest) / every
-    n_triggered = 0 if evaluation.triggered is None else len(evaluation.triggered)
-    seconds["evaluate"] *= (len(evaluation.clean) + n_triggered) / len(part)
+    seconds["evaluate"] = probe_evaluation(prepared)
     with tempfile.TemporaryDirectory() as folder:
         seconds["checkpoint"], _ = timed(lambda: checkpoint.save(Path(folder), state, {}))
     return seconds
+
+
+def probe_evaluation(prepared: Prepared) -> float:
+    """Returns the seconds of one evaluation, clean and triggered; the model answers EVALUATED of the examples."""
+    server, evaluation = prepared.server, prepared.server.evaluate
+    order = torch.randperm(len(evaluation.clean), generator=generator(0, "plan")).numpy()
+    part = evaluation.clean.take(order[:EVALUATED])
+
+    def answer() -> object:
+        return prepared.task.predict(
+            server.model, part, precision=evaluation.precision, device=evaluation.device
+        )
+
+    answer()  # pays for warming up
+    n_triggered = 0 if evaluation.triggered is None else len(evaluation.triggered)
+    return timed(answer)[0] * (len(evaluation.clean) + n_triggered) / len(part)
 
 
 def probe_carrying(reply: ClientReply) -> float:
