@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import itertools
 import threading
 import time
@@ -127,7 +128,7 @@ class Pool:
         self._losses: list[Loss] = []
         self._error: BaseException | None = None
         self._none_since: float | None = None
-        self._connected = threading.Event()
+        self._connected, self._joined = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="workers")
         self._thread.start()
 
@@ -203,12 +204,13 @@ class Pool:
         return taken
 
     def close(self) -> None:
-        """Begins to end the workers, and Ray where it is ours; `join` waits for it."""
+        """Begins to end the workers; `join` waits for them, and ends Ray where it is ours."""
         with contextlib.suppress(RuntimeError):  # the loop is closed already
             self._loop.call_soon_threadsafe(self._closing.set)
 
     def join(self) -> None:
         """Returns when no process of ours is left."""
+        self._joined.set()
         self._thread.join()
 
     # What happens in its own thread.
@@ -222,8 +224,25 @@ class Pool:
             self._error = error
         finally:
             if owned:
-                ray.shutdown()
+                self._shut_down()
             self._loop.close()
+
+    def _shut_down(self) -> None:
+        """Ends Ray while the owner waits.
+
+        A reference that another thread drops while Ray goes would end this process, whoever drops it: the owner on its
+        way, or the garbage collector, which runs in any thread.
+        """
+        while not self._joined.wait(1.0) and threading.main_thread().is_alive():
+            pass
+        gc.collect()
+        enabled = gc.isenabled()
+        gc.disable()
+        try:
+            ray.shutdown()
+        finally:
+            if enabled:
+                gc.enable()
 
     async def _main(self) -> None:
         wanted = self._workers()

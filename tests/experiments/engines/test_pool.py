@@ -38,8 +38,12 @@ def pool():
     pool.keep(int, "7")
     early = pool.submit(process, timeout_s=1.0)  # which is counted from its own start, not from the workers'
     assert early.result(60) > 0
+    held = [ray.put(number) for number in range(100)]
     yield pool
     pool.close()
+    while held:  # Ray ends a process that drops a reference while it goes, so it goes when nobody does
+        held.pop()
+        time.sleep(0.02)
     pool.join()
     assert not ray.is_initialized()
 
