@@ -7,6 +7,7 @@ ones. No pair's distance depends on a third row, so a few huge rows blind nobody
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -17,6 +18,7 @@ from hauberk.strategies.kernels.chunks import SLICE, Updates, column_chunks, nar
 from hauberk.strategies.kernels.threads import one_blas_thread, over_slices
 
 _SLICE = 1 << 14  # columns; 20 float64 rows of it still fit in a core's cache
+_thread = threading.local()
 _DOUBT = 1e-6  # below this share of the norms a difference of products has lost too many digits
 
 
@@ -91,12 +93,19 @@ def _direct(updates: Updates, first: Tensor, second: Tensor) -> Tensor:
 
 
 def widened(updates: Updates) -> Iterator[tuple[slice, Tensor]]:
-    """Yields (columns, part) in float64, all in one buffer: fresh memory would cost as much again."""
-    buffer = torch.empty(
-        len(updates), min(_SLICE, updates.shape[1]), dtype=torch.float64, device=updates.device
-    )
-    for place, part in column_chunks(updates, _SLICE):
-        yield place, buffer[:, : part.shape[1]].copy_(part)
+    """Yields (columns, part) in float64, all in one buffer, which the thread keeps for the next slices.
+
+    Fresh memory would cost as much again as the work in it: the system hands it out page by page, zeroed.
+    """
+    shape = len(updates), min(_SLICE, updates.shape[1])
+    kept, _thread.buffer = getattr(_thread, "buffer", None), None  # so that two at once never share it
+    if kept is None or kept.shape != shape or kept.device != updates.device:
+        kept = torch.empty(shape, dtype=torch.float64, device=updates.device)
+    try:
+        for place, part in column_chunks(updates, _SLICE):
+            yield place, kept[:, : part.shape[1]].copy_(part)
+    finally:
+        _thread.buffer = kept
 
 
 def over_widened(updates: Updates, work: Callable[[slice, Tensor], object]) -> None:
