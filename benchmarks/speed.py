@@ -1,8 +1,9 @@
 """Hauberk against the same job as a plain Flower app: whole runs, from the shell to the exit, one after the other.
 
     python benchmarks/speed.py --train sst2/train.jsonl --test sst2/test.jsonl
+    python benchmarks/speed.py --train sst2/train.jsonl --test sst2/test.jsonl --model minilm-l6 --texts 320 --rounds 3
 
-Prints each run's seconds, their ratio pair by pair, and where Hauberk's time goes.
+Prints each run's seconds and those of a round after the first, their ratios pair by pair, and where Hauberk's time goes.
 """
 
 from __future__ import annotations
@@ -18,14 +19,17 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).parent
-STAGES = ("clients", "guard", "aggregate", "evaluate")
+MODELS = {
+    "text_cnn": 'name = "text_cnn"',
+    "minilm-l6": 'name = "pretrained", path = "embedded:minilm-l6"',
+}
 
 
-def seconds_of(command: list[str]) -> float:
-    """Returns how long a command takes from its start to its exit."""
+def seconds_of(command: list[str]) -> tuple[float, str]:
+    """Returns how long a command takes from its start to its exit, and what it printed."""
     started = time.perf_counter()
-    subprocess.run(command, check=True, capture_output=True)
-    return time.perf_counter() - started
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return time.perf_counter() - started, output
 
 
 def hauberk(given: argparse.Namespace, out: Path) -> list[str]:
@@ -36,7 +40,7 @@ def hauberk(given: argparse.Namespace, out: Path) -> list[str]:
 name = "speed"
 [task]
 dataset = {{ name = "files", train = "{given.train}", test = "{given.test}" }}
-model = {{ name = "text_cnn" }}
+model = {{ {MODELS[given.model]} }}
 validation = 0.0
 [federation]
 n_clients = {given.clients}
@@ -52,20 +56,36 @@ name = "fedavg"
 def plain(given: argparse.Namespace) -> list[str]:
     """Returns the command of the plain Flower app."""
     script = str(HERE / "plain_flower.py")
-    sizes = ["--rounds", str(given.rounds), "--clients", str(given.clients)]
+    sizes = ["--rounds", str(given.rounds), "--clients", str(given.clients), "--model", given.model]
     return [sys.executable, script, "--train", given.train, "--test", given.test, *sizes]
 
 
-def where_it_goes(out: Path, whole: float) -> str:
-    """Returns our seconds by stage, and what is outside the rounds."""
+def where_it_goes(out: Path, whole: float) -> tuple[float, str]:
+    """Returns our seconds of a later round, and a line that has them by stage and what is outside the rounds."""
     lines = [json.loads(line) for line in (out / "rounds.jsonl").open()]
     walls = [line["wall"] for line in lines]
-    stages = {stage: sum(line["seconds"][stage] for line in lines) for stage in STAGES}
+    stages = {stage: sum(line["seconds"].get(stage, 0.0) for line in lines) for stage in lines[-1]["seconds"]}
     parts = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in stages.items())
-    return (
-        f"  first round {walls[0]:.1f} s, later ones {statistics.mean(walls[1:] or walls):.2f} s each; "
+    later = statistics.mean(walls[1:] or walls)
+    return later, (
+        f"  first round {walls[0]:.1f} s, later ones {later:.2f} s each; "
         f"in the rounds: {parts}; outside them {whole - sum(walls):.1f} s"
     )
+
+
+def later_round(output: str) -> float:
+    """Returns the plain app's seconds of a round after the first, from the times at which it had tested its model."""
+    ends = [json.loads(line)["at"] for line in output.splitlines() if line.startswith('{"round"')]
+    return (ends[-1] - ends[1]) / (len(ends) - 2)  # the first line is the untrained model
+
+
+def first_lines(path: str, number: int | None, folder: Path) -> str:
+    """Returns a file with the first ``number`` lines of another; all of them where it is None."""
+    if number is None:
+        return path
+    part = folder / Path(path).name
+    part.write_text("".join(Path(path).read_text().splitlines(keepends=True)[:number]))
+    return str(part)
 
 
 def main() -> None:
@@ -78,17 +98,29 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--clients", type=int, default=10)
     parser.add_argument("--pairs", type=int, default=3)
+    parser.add_argument("--model", choices=MODELS, default="text_cnn")
+    parser.add_argument("--texts", type=int, help="of each split; by default all of them")
     given = parser.parse_args()
-    ratios = []
+    part = Path(tempfile.mkdtemp())
+    given.train, given.test = (first_lines(path, given.texts, part) for path in (given.train, given.test))
+    ratios, by_round = [], []
     for pair in range(given.pairs):
         folder = Path(tempfile.mkdtemp())
-        ours = seconds_of(hauberk(given, folder / "run"))
-        theirs = seconds_of(plain(given))
+        ours, _ = seconds_of(hauberk(given, folder / "run"))
+        theirs, output = seconds_of(plain(given))
+        our_round, line = where_it_goes(folder / "run", ours)
         ratios.append(theirs / ours)
-        print(f"pair {pair + 1}: hauberk {ours:.1f} s, plain Flower {theirs:.1f} s, ratio {ratios[-1]:.2f}")
-        print(where_it_goes(folder / "run", ours), flush=True)
+        by_round.append(later_round(output) / our_round)
+        print(
+            f"pair {pair + 1}: hauberk {ours:.1f} s, plain Flower {theirs:.1f} s, ratio {ratios[-1]:.2f}; "
+            f"a round {our_round:.2f} s and {later_round(output):.2f} s, ratio {by_round[-1]:.2f}"
+        )
+        print(line, flush=True)
         shutil.rmtree(folder)
-    print(f"ratio: median {statistics.median(ratios):.2f}, min {min(ratios):.2f}, max {max(ratios):.2f}")
+    for name, found in (("whole runs", ratios), ("a round", by_round)):
+        print(
+            f"{name}: ratio median {statistics.median(found):.2f}, min {min(found):.2f}, max {max(found):.2f}"
+        )
 
 
 if __name__ == "__main__":

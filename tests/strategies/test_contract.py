@@ -348,7 +348,12 @@ class LargestTensor(TorchDispatchMode):
         return result
 
 
-@every_rule
+@pytest.mark.parametrize(
+    "aggregate",
+    # In a chain residual_reweighting takes its many seconds to do what it does alone.
+    [rule for rule in RULES if "rule=ResidualReweighting" not in repr(rule)],
+    ids=repr,
+)
 def test_no_second_matrix(aggregate):
     # Wide enough that a slice of columns in float64 is small beside the matrix.
     updates = torch.randn(N, 1 << 20)
