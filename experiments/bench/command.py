@@ -111,14 +111,14 @@ def _ray(address: str | None) -> Iterator[int]:
     """Connects to Ray and yields its cores; a session that was there before stays."""
     import ray
 
-    from hauberk.experiments.engines.cluster import connect
+    from hauberk.experiments.engines.cluster import connect, disconnect
 
     ours = connect(address)
     try:
         yield int(ray.cluster_resources().get("CPU", 1))
     finally:
         if ours:
-            ray.shutdown()
+            disconnect()
 
 
 def show_outcome(console: Console, outcome: Outcome) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -50,6 +51,22 @@ def connect(address: str | None = None) -> bool:
             f"address: no Ray cluster answers at {where!r}: {' '.join(str(error).split())}"
         ) from None
     return True
+
+
+def disconnect() -> None:
+    """Ends a Ray that is this process's own; nobody else may use it meanwhile.
+
+    A reference that is dropped while Ray goes ends the process, whoever drops it, the garbage collector included,
+    which runs in any thread.
+    """
+    gc.collect()
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        ray.shutdown()
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _knock(address: str) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import itertools
 import threading
 import time
@@ -20,7 +19,7 @@ from typing import Any
 import ray
 
 from hauberk.experiments.engines.actor import Actor, Outcome, Place, described
-from hauberk.experiments.engines.cluster import Workers, node_lives
+from hauberk.experiments.engines.cluster import Workers, disconnect, node_lives
 
 RERUNS = 2  # how often lost work runs again
 START_S = 120.0  # how long there may be no worker at all, which none of the clients answers for
@@ -224,25 +223,11 @@ class Pool:
             self._error = error
         finally:
             if owned:
-                self._shut_down()
+                # Whatever its owner still does drops references: Ray goes when the owner waits, or has gone itself.
+                while not self._joined.wait(1.0) and threading.main_thread().is_alive():
+                    pass
+                disconnect()
             self._loop.close()
-
-    def _shut_down(self) -> None:
-        """Ends Ray while the owner waits.
-
-        A reference that another thread drops while Ray goes would end this process, whoever drops it: the owner on its
-        way, or the garbage collector, which runs in any thread.
-        """
-        while not self._joined.wait(1.0) and threading.main_thread().is_alive():
-            pass
-        gc.collect()
-        enabled = gc.isenabled()
-        gc.disable()
-        try:
-            ray.shutdown()
-        finally:
-            if enabled:
-                gc.enable()
 
     async def _main(self) -> None:
         wanted = self._workers()
