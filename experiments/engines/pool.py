@@ -297,6 +297,8 @@ class Pool:
         """Gives a worker that has ``kept`` one task after another, until it is lost."""
         lives, end = True, actor.last.options(concurrency_group=WATCH).remote().future()
         death = asyncio.wrap_future(end)
+        # A loss that shows elsewhere first leaves this one's exception to nobody, of which asyncio would complain.
+        death.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
         while lives:
             since = time.monotonic()
             task = await self._task_before(death)

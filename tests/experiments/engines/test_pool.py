@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -109,7 +110,7 @@ def test_a_result_that_is_too_large_is_not_fetched(pool):
         pool.submit(add, np.ones(300), most_bytes=1000).result(60)
 
 
-def test_a_killed_worker_is_the_machines_fault_and_its_work_runs_again(pool, tmp_path):
+def test_a_killed_worker_is_the_machines_fault_and_its_work_runs_again(pool, tmp_path, caplog):
     future = pool.submit(slow_at_first, str(tmp_path / "pid"), client=3, timeout_s=60)
     pid = pid_in(tmp_path / "pid")
     os.kill(pid, signal.SIGKILL)
@@ -117,6 +118,8 @@ def test_a_killed_worker_is_the_machines_fault_and_its_work_runs_again(pool, tmp
     (loss,) = pool.take_losses()
     assert (loss.client, loss.pid, loss.reason) == (3, pid, KILLED)
     assert loss.node == ray.util.get_node_ip_address()
+    gc.collect()
+    assert not [record for record in caplog.records if record.name == "asyncio"]  # nor is a line of it left open
 
 
 def test_work_that_loses_three_workers_is_given_up_with_the_reason(pool):
