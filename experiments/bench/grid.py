@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hauberk.experiments.spec import loader
-from hauberk.experiments.spec.mistakes import SpecError
+from hauberk.experiments.spec.mistakes import SpecError, printable
 
 TITLE = "title"  # no component has an option of this name, and a data set of files has a "label"
 NO_ATTACK = "none"
@@ -116,14 +116,18 @@ def check_cells(cells: Sequence[Cell]) -> list[loader.Spec]:
 
 
 def label_of(value: Any) -> str:
-    """Returns how a value of the grid is called: its own title, its name, or itself."""
+    """Returns how a value of the grid is called: its own title, its name, or itself; one line that can be printed."""
+    return printable(_label(value))
+
+
+def _label(value: Any) -> str:
     if isinstance(value, Mapping):
         if TITLE in value:
             return str(value[TITLE])
         parts = [part for part in value.values() if isinstance(part, Mapping) and "name" in part]
         return str(value.get("name") or "+".join(str(part["name"]) for part in parts) or dict(value))
     if isinstance(value, list):
-        return "+".join(map(label_of, value)) or NO_ATTACK
+        return "+".join(map(_label, value)) or NO_ATTACK
     return str(value)
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from hauberk.experiments.bench.grid import NO_ATTACK, TITLE, VARIANT, Grid, label_of, merged
 from hauberk.experiments.spec import loader
-from hauberk.experiments.spec.mistakes import SpecError
+from hauberk.experiments.spec.mistakes import SpecError, printable
 from hauberk.experiments.spec.overrides import assign
 from hauberk.tasks.errors import nearest
 
+# `os.path` and not `Path` looks whether a file is there: a name that is too long, or odd, is no file and no exception.
 CONFIGS = Path(__file__).parents[1] / "configs"
 GRIDS = CONFIGS / "grids"  # what ships; `hauberk bench poisoning` plays one by its name
 
@@ -44,8 +46,8 @@ def read_grid(path: str | Path, changes: Sequence[str] = (), only: Sequence[str]
 
 def is_grid(path: str | Path) -> bool:
     """Returns whether a file, or what ships under that name, is a grid and no single experiment."""
-    if not Path(path).exists():
-        return (GRIDS / f"{path}.toml").exists()
+    if not os.path.exists(path):
+        return os.path.exists(GRIDS / f"{path}.toml")
     return "grid" in _extended(Path(path), ())
 
 
@@ -70,7 +72,9 @@ def _check_free(change: str, axes: Mapping[str, list[Any]]) -> None:
     """Refuses a change that the grid's own values would take back."""
     changed = change.partition("=")[0].strip()
     if key := next((key for key in axes if changed == key or changed.startswith(f"{key}.")), None):
-        raise SpecError(f"--set {change}: the grid varies {key}; --only {key}=... chooses among its values")
+        raise SpecError(
+            f"--set {printable(change)}: the grid varies {key}; --only {key}=... chooses among its values"
+        )
 
 
 def _with_no_attack(axes: dict[str, list[Any]], tables: Mapping[str, Any]) -> dict[str, list[Any]]:
@@ -90,11 +94,13 @@ def _restricted(axes: dict[str, list[Any]], wanted: str) -> dict[str, list[Any]]
     """Returns the axes with one of them cut to the labels in ``key=label,label``."""
     key, _, labels = wanted.partition("=")
     if key not in axes:
-        raise SpecError(f"--only {wanted}: no key of the grid, got {key!r}; {nearest(key, axes)}")
+        raise SpecError(f"--only {printable(wanted)}: no key of the grid, got {key!r}; {nearest(key, axes)}")
     known = {label_of(value): value for value in axes[key]}
     for label in labels.split(","):
         if label not in known:
-            raise SpecError(f"--only {wanted}: no value of {key}, got {label!r}; {nearest(label, known)}")
+            raise SpecError(
+                f"--only {printable(wanted)}: no value of {key}, got {label!r}; {nearest(label, known)}"
+            )
     return {**axes, key: [known[label] for label in labels.split(",")]}
 
 
@@ -128,7 +134,7 @@ def _distinct(path: str | Path, key: str, labels: list[str]) -> None:
 def _found(path: str | Path) -> Path:
     """Returns the file that ``path`` names, or the shipped grid of that name."""
     shipped = {preset.stem: preset for preset in GRIDS.glob("*.toml")}
-    if Path(path).exists():
+    if os.path.exists(path):
         return Path(path)
     if str(path) not in shipped:
         raise SpecError(f"{path}: no such file, and no grid that ships; {nearest(str(path), shipped)}")
@@ -145,10 +151,10 @@ def _extended(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
         return tables
     if not isinstance(base, str):
         raise SpecError(f"{path}: extends: must be a file or a preset, got {base!r}")
-    where = path.parent / str(base)
-    if not where.is_file():
+    where = path.parent / base
+    if not os.path.isfile(where):
         presets = {preset.stem: preset for folder in (CONFIGS, GRIDS) for preset in folder.glob("*.toml")}
         if base not in presets:
-            raise SpecError(f"{path}: extends: no file and no preset {base!r}; {nearest(str(base), presets)}")
+            raise SpecError(f"{path}: extends: no file and no preset {base!r}; {nearest(base, presets)}")
         where = presets[base]
     return merged(_extended(where, (*seen, path.resolve())), tables)

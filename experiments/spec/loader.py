@@ -31,6 +31,8 @@ from hauberk.experiments.spec.sections import (
 )
 from hauberk.experiments.spec.task_section import TaskSection
 
+DEEPEST = 32  # tables and lists in one another; the deepest spec has a quarter of that
+
 
 class Spec(Section):
     """One experiment, complete: every default is filled in, every name is known, every number possible."""
@@ -110,18 +112,40 @@ def read_tables(path: str | Path) -> dict[str, Any]:
     """Returns the nested tables of a TOML file; raises SpecError where it is missing or no TOML."""
     path = Path(path)
     try:
-        return tomllib.loads(path.read_text(encoding="utf8"))
+        tables = tomllib.loads(path.read_text(encoding="utf8"))
     except FileNotFoundError:
         raise SpecError(f"{path}: no such file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError, PermissionError) as error:
-        raise SpecError(f"{path}: not a TOML file: {error}") from None
+    except RecursionError:
+        raise SpecError(f"{path}: not a TOML file: nested too deeply") from None
+    except (ValueError, OSError) as error:  # also an integer of more digits than Python reads
+        raise SpecError(f"{path}: not a TOML file: {' '.join(str(error).split())}") from None
+    check_shape(tables, f"{path}: ")
+    return tables
+
+
+def check_shape(value: Any, where: str = "", depth: int = 0) -> None:
+    """Refuses what no spec holds and no message could show.
+
+    Raises:
+        SpecError: tables or lists are nested more than DEEPEST times, or a key cannot be printed.
+    """
+    if depth > DEEPEST:
+        raise SpecError(f"{where}nested too deeply: at most {DEEPEST} tables and lists in one another")
+    for key in value if isinstance(value, Mapping) else ():
+        if not str(key).isprintable():
+            raise SpecError(f"{where}a key must be printable, got {key!r}")
+    if isinstance(value, Mapping | list | tuple):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            check_shape(item, where, depth + 1)
 
 
 def parse(tables: Mapping[str, Any], changes: Sequence[str] = (), *, where: str = "") -> Spec:
     """Returns the spec that nested tables describe; raises SpecError with all mistakes."""
+    check_shape(tables, where)
     merged = json.loads(json.dumps(tables, default=str))
     for change in changes:
         assign(merged, change)
+    check_shape(merged, where)
     right: dict[str, Any] = {}
     try:
         return Spec.model_validate_json(json.dumps(merged, default=str), strict=True, context=right)

@@ -10,9 +10,24 @@ from pydantic import BaseModel, ValidationError
 from hauberk.experiments.spec.components import below
 from hauberk.tasks.errors import UserError, nearest
 
+LONGEST = 1000  # characters of a line: more than that nobody reads, and a value can be of any length
+
 
 class SpecError(UserError):
     """A spec with mistakes; ``str`` gives one line for each."""
+
+    def __init__(self, lines: str) -> None:
+        super().__init__("\n".join(map(_readable, lines.split("\n"))))
+
+
+def printable(text: str) -> str:
+    """Returns a text as one line that a terminal can show: what cannot be printed is escaped."""
+    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
+
+
+def _readable(line: str) -> str:
+    shown = printable(line)
+    return shown if len(shown) <= LONGEST else f"{shown[: LONGEST - 300]} ... {shown[-200:]}"
 
 
 def lines_of(error: ValidationError, model: type[BaseModel]) -> list[str]:

@@ -8,7 +8,7 @@ from copy import deepcopy
 from typing import Any
 
 from hauberk.experiments.spec.components import Component
-from hauberk.experiments.spec.mistakes import SpecError
+from hauberk.experiments.spec.mistakes import SpecError, printable
 from hauberk.tasks.errors import UserError
 
 
@@ -21,14 +21,14 @@ def assign(tables: dict[str, Any], change: str) -> None:
     dotted, equals, text = change.partition("=")
     *path, last = dotted.strip().split(".")
     if not equals or not all([*path, last]):
-        raise SpecError(f"--set {change}: must look like a.b=value")
+        raise SpecError(f"--set {printable(change)}: must look like a.b=value")
     table = tables
     for part in path:
         below = table.setdefault(part, {})
         if isinstance(below, str):
             below = table[part] = {"name": below}
         if not isinstance(below, dict):
-            raise SpecError(f"--set {change}: {part} is a value, not a table")
+            raise SpecError(f"--set {printable(change)}: {part!r} is a value, not a table")
         table = below
     table[last] = _value(text.strip())
 
@@ -43,7 +43,7 @@ def changed(components: Mapping[str, Component], changes: Sequence[str], kind: s
     for change in changes:
         if change.partition(".")[0] not in found:
             raise UserError(
-                f"--set {change}: must begin with one of the {kind} asked for, {', '.join(found)}"
+                f"--set {printable(change)}: must begin with one of the {kind} asked for, {', '.join(found)}"
             )
         assign(found, change)
     return found
@@ -52,5 +52,5 @@ def changed(components: Mapping[str, Component], changes: Sequence[str], kind: s
 def _value(text: str) -> Any:
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # no TOML, or more digits or brackets than Python reads
         return text
