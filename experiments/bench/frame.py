@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import statistics
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,12 @@ import pandas as pd
 
 from hauberk.experiments.bench.grid import NO_ATTACK, VARIANT, label_of
 from hauberk.experiments.bench.results import BenchCell, Results
-from hauberk.experiments.runner.run_dir import read_rounds
+from hauberk.experiments.runner.records import ROUNDS, read_rounds
 from hauberk.experiments.spec import loader
 from hauberk.experiments.spec.components import parameters_of
 from hauberk.experiments.spec.registry import aggregators
 from hauberk.strategies.base import needs_of
+from hauberk.tasks.errors import UserError
 
 AXES = {
     "aggregator": "rule",
@@ -27,6 +29,7 @@ AXES = {
     "task.dataset": "dataset",
     "federation.partition": "partition",
 }
+STEALTH = ("norm", "benign_norm", "krum_rank", "dim_krum_rank")  # what a round's forensics say of the liars
 
 
 def cells_frame(results: Results) -> pd.DataFrame:
@@ -35,20 +38,27 @@ def cells_frame(results: Results) -> pd.DataFrame:
 
 
 def rounds_frame(results: Results) -> pd.DataFrame:
-    """Returns one row for each recorded round of each cell, unfinished ones too."""
+    """Returns one row for each recorded round of each cell, unfinished ones too; of a damaged record there is none."""
     rows: list[dict[str, Any]] = []
     for cell in results.cells:
-        folder = results.folder(cell)
-        if (folder / "rounds.jsonl").exists():
-            rows += [
-                {"cell": cell.id, **_numbers(line)} for line in read_rounds(folder) if "failed" not in line
-            ]
+        rows += [{"cell": cell.id, **_numbers(line)} for line in _rounds(results, cell)[0]]
     return pd.DataFrame(rows)
+
+
+def _rounds(results: Results, cell: BenchCell) -> tuple[list[dict[str, Any]], str]:
+    """Returns a cell's recorded rounds that did not fail, and why they cannot be read."""
+    folder = results.folder(cell)
+    try:
+        found = read_rounds(folder) if (folder / ROUNDS).exists() else []
+    except UserError as error:
+        return [], str(error)
+    return [line for line in found if "failed" not in line], ""
 
 
 def _row(results: Results, cell: BenchCell) -> dict[str, Any]:
     tables, folder = cell.tables, os.path.relpath(results.folder(cell), results.path)
     status, reason, summary = results.outcome(cell)
+    rounds, damage = _rounds(results, cell)
     row = {
         "cell": cell.id,
         "model": label_of(tables["task"]["model"]),
@@ -57,11 +67,11 @@ def _row(results: Results, cell: BenchCell) -> dict[str, Any]:
         **_labels(cell),
         "needs": server_needs(tables),
         "status": status,
-        "reason": reason,
+        "reason": reason or damage,
         "run_dir": folder,
         "command": f"hauberk run {folder}/spec.toml",
     }
-    return row | (_figures(summary) if summary else {})
+    return row | (_figures(summary) | _hiding(rounds) if summary else {})
 
 
 def _labels(cell: BenchCell) -> dict[str, Any]:
@@ -122,6 +132,15 @@ def _side_effects(summary: Mapping[str, Any]) -> dict[str, float]:
         **{f"twin_{name}": value for name, value in summary.get("beside_twin", {}).items()},
     }
     return {name: float(value) for name, value in found.items() if value is not None}
+
+
+def _hiding(rounds: list[dict[str, Any]]) -> dict[str, float]:
+    """Returns how the liars' updates stood out, means over the rounds in which all of that was measured."""
+    lines = [[line["forensics"].get(f"stealth/{name}") for name in STEALTH] for line in rounds]
+    if not (measured := [line for line in lines if all(line)]):
+        return {}
+    size, benign, krum, dim_krum = (statistics.mean(column) for column in zip(*measured, strict=True))
+    return {"liar_size": size / benign, "liar_krum_rank": krum, "liar_dim_krum_rank": dim_krum}
 
 
 def _numbers(line: Mapping[str, Any]) -> dict[str, Any]:

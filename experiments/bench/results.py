@@ -102,16 +102,20 @@ def open_results(
     """Returns the folder of ``grid``, made where it is not there yet; ``command`` is what the report says made it.
 
     Raises:
-        UserError: it holds cells that are not of this grid, or this grid, begun, without ``resume``.
+        UserError: it holds cells that are not of this grid, or this grid, begun, without ``resume``; or it cannot be
+            written.
     """
     wanted = Results(path, grid.name, tuple(map(_placed, cells, specs)), grid.about, command)
     if (path / GRID).exists():
         _check_same(read_results(path), wanted, resume=resume)
     elif path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise UserError(f"{path}: --out must be a benchmark's folder or empty; this holds other files")
-    (path / CELLS).mkdir(parents=True, exist_ok=True)
     content = {name: value for name, value in asdict(wanted).items() if name != "path"}
-    write_whole(path / GRID, (json.dumps(content, indent=1) + "\n").encode())
+    try:
+        (path / CELLS).mkdir(parents=True, exist_ok=True)
+        write_whole(path / GRID, (json.dumps(content, indent=1) + "\n").encode())
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror or error}") from None
     return wanted
 
 
@@ -133,14 +137,14 @@ def _check_same(held: Results, wanted: Results, *, resume: bool) -> None:
 def read_results(path: str | Path) -> Results:
     """Returns the benchmark in the folder ``path``; raises UserError where there is none."""
     path = Path(path)
+    if not (path / GRID).exists():
+        raise UserError(f"{path}: holds no benchmark (no {GRID})")
+    text = read_text(path / GRID)
     try:
-        about = json.loads((path / GRID).read_text(encoding="utf8"))
-        cells = tuple(BenchCell(**one) for one in about["cells"])
-    except FileNotFoundError:
-        raise UserError(f"{path}: holds no benchmark (no {GRID})") from None
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        about = json.loads(text)
+        return Results(**{**about, "path": path, "cells": tuple(BenchCell(**one) for one in about["cells"])})
+    except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path / GRID}: damaged: {type(error).__name__}: {error}") from None
-    return Results(path, about["name"], cells, about.get("about", ""), about.get("command", ""))
 
 
 def _placed(cell: Cell, spec: Spec) -> BenchCell:

@@ -21,6 +21,7 @@ from hauberk.experiments.bench.command import bench_grid, show_outcome
 from hauberk.experiments.bench.frame import cells_frame, rounds_frame
 from hauberk.experiments.bench.grid import check_cells
 from hauberk.experiments.bench.grid_file import read_grid
+from hauberk.experiments.bench.report import report_benchmark
 from hauberk.experiments.bench.results import open_results, read_results
 from hauberk.experiments.engines.cluster import connect
 from hauberk.tasks.errors import UserError
@@ -167,6 +168,63 @@ def test_a_benchmark_that_is_interrupted_and_then_killed_goes_on_to_the_same_bit
     assert bench_grid(QUIET, grid, out=folder, resume=True, workers=1).finished == 4
     assert before.items() <= played_at(folder).items()
     assert models(folder) == models(whole[0])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
+def test_a_disk_that_fills_up_stops_all_resumable_and_says_so(whole, grid, tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=52M", "tmpfs", str(disk)], capture_output=True
+    ).returncode:
+        pytest.skip("this machine lets nobody mount a small disk")
+    try:
+        with pytest.raises(
+            UserError, match="of disk are left, at least 50 are needed; --resume goes on"
+        ) as stopped:
+            bench_grid(QUIET, grid, out=disk / "out", workers=1)
+        assert "\n" not in str(stopped.value)
+        assert len(played_at(disk / "out")) < 4
+        before = played_at(disk / "out")
+        subprocess.run(["mount", "-o", "remount,size=200M", str(disk)], check=True)
+        assert bench_grid(QUIET, grid, out=disk / "out", resume=True, workers=1).finished == 4
+        assert before.items() <= played_at(disk / "out").items()
+        assert models(disk / "out") == models(whole[0])
+    finally:
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+def test_a_full_disk_at_the_start_is_one_line(grid, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="out: cannot be written: Not a directory"):
+        bench_grid(QUIET, grid, out=tmp_path / "file" / "out")
+
+
+def test_a_grid_that_is_not_finished_and_has_damaged_records_is_reported(whole, tmp_path):
+    folder = shutil.copytree(whole[0], tmp_path / "copy")
+    results = read_results(folder)
+    unfinished, damaged, cut, healthy = map(results.folder, results.cells)
+    (unfinished / "summary.json").unlink()
+    lines = (damaged / "rounds.jsonl").read_text().splitlines()
+    (damaged / "rounds.jsonl").write_text(f"{lines[0][:99]}\n{lines[1]}\n")
+    (cut / "rounds.jsonl").write_text(f"{lines[0]}\n{lines[1][:99]}")
+    page, markdown = report_benchmark(folder)
+    assert "The grid is not finished" in page.read_text()
+    assert "not run yet" in page.read_text()
+    assert "rounds.jsonl line 1: damaged" in page.read_text()
+    assert "of 4 cells 3 finished, 1 missing" in markdown.read_text()
+    counts = rounds_frame(read_results(folder)).groupby("cell").size()
+    assert [counts.get(one.name, 0) for one in (unfinished, damaged, cut, healthy)] == [2, 0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{}", '{"name": "x", "cells": [{"id": "a"}]}', '{"cells": 3}', "\x00"]
+)
+def test_a_damaged_list_of_cells_is_one_line(tmp_path, content):
+    (tmp_path / "grid.json").write_text(content)
+    with pytest.raises(UserError, match=r"grid\.json: damaged: ") as error:
+        read_results(tmp_path)
+    assert "\n" not in str(error.value)
 
 
 def test_exit_codes_say_what_a_benchmark_came_to():
