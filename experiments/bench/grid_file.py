@@ -46,8 +46,8 @@ def read_grid(path: str | Path, changes: Sequence[str] = (), only: Sequence[str]
 
 def is_grid(path: str | Path) -> bool:
     """Returns whether a file, or what ships under that name, is a grid and no single experiment."""
-    if not os.path.exists(path):
-        return os.path.exists(GRIDS / f"{path}.toml")
+    if not os.path.isfile(path):
+        return os.path.isfile(GRIDS / f"{path}.toml")
     return "grid" in _extended(Path(path), ())
 
 
@@ -134,7 +134,7 @@ def _distinct(path: str | Path, key: str, labels: list[str]) -> None:
 def _found(path: str | Path) -> Path:
     """Returns the file that ``path`` names, or the shipped grid of that name."""
     shipped = {preset.stem: preset for preset in GRIDS.glob("*.toml")}
-    if os.path.exists(path):
+    if os.path.isfile(path):
         return Path(path)
     if str(path) not in shipped:
         raise SpecError(f"{path}: no such file, and no grid that ships; {nearest(str(path), shipped)}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hauberk.experiments.bench.grid import check_cells, label_of
-from hauberk.experiments.bench.grid_file import GRIDS, read_grid
+from hauberk.experiments.bench.grid_file import GRIDS, is_grid, read_grid
 from hauberk.experiments.spec.mistakes import SpecError
 
 BASE = """
@@ -140,3 +140,10 @@ def test_a_shipped_grid_is_possible(preset, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     cells = read_grid(preset).cells()
     assert len(check_cells(cells)) == len(cells)
+
+
+def test_a_folder_of_the_same_name_hides_no_shipped_grid(tmp_path, monkeypatch):
+    (tmp_path / "attacks").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert read_grid("attacks").name == "attacks"
+    assert is_grid("attacks")
