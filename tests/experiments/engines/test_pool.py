@@ -119,7 +119,9 @@ def test_a_killed_worker_is_the_machines_fault_and_its_work_runs_again(pool, tmp
     assert (loss.client, loss.pid, loss.reason) == (3, pid, KILLED)
     assert loss.node == ray.util.get_node_ip_address()
     gc.collect()
-    assert not [record for record in caplog.records if record.name == "asyncio"]  # nor is a line of it left open
+    assert not [
+        record for record in caplog.records if record.name == "asyncio"
+    ]  # nor is a line of it left open
 
 
 def test_work_that_loses_three_workers_is_given_up_with_the_reason(pool):

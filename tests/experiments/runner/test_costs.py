@@ -68,7 +68,9 @@ def test_a_run_records_what_it_costs(harmless):
     line = read_rounds(harmless.folder)[-1]
     n_params = 30522 * 8 + 4 * (8 * 12 + 3) + 2 * 12 + 2
     assert line["bytes"]["sent"] == 5 * 4 * n_params
-    assert 5 * 4 * (n_params - 30522 * 8) < line["bytes"]["received"] < line["bytes"]["sent"] / 10  # read rows alone
+    assert (
+        5 * 4 * (n_params - 30522 * 8) < line["bytes"]["received"] < line["bytes"]["sent"] / 10
+    )  # read rows alone
     assert harmless.summary["costs"]["bytes_sent"] == 2 * line["bytes"]["sent"]
     assert harmless.summary["costs"]["peak_memory_mb"] > 50
     assert "seconds_clients" in harmless.summary["costs"]
