@@ -53,11 +53,6 @@ class WorkerConfig:
     device: str = "cpu"
     compact: bool = True
 
-    @property
-    def honest(self) -> WorkerConfig:
-        """The same without the attack: for a machine that follows none."""
-        return replace(self, attack=None, n_malicious=0)
-
 
 class Worker:
     """Does the rounds of any client of an experiment; one in each process."""
