@@ -22,11 +22,13 @@ class Handshake:
         client_id: which partition of the data it has been given.
         version: of hauberk.
         layout: a digest of the tensors that its model sends.
+        agreed: digests of what else server and clients must have in common, by its name.
     """
 
     client_id: int
     version: str
     layout: str
+    agreed: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

@@ -29,6 +29,8 @@ from hauberk.tasks.tensor_tree import put_tensors, take_tensors
 
 MAX_TREE = 8 << 20  # characters of a state's JSON: more than any state that the guard lets pass needs
 MAX_TRAINING = 1 << 16  # characters of the training settings' JSON
+AGREED = "agreed."  # before the name of each thing that a handshake says is agreed on
+MAX_AGREED = 16
 T = TypeVar("T")
 
 
@@ -38,16 +40,23 @@ class Unreadable(ValueError):
 
 def pack_handshake(handshake: Handshake) -> RecordDict:
     """Returns a node's answer to the server's first message."""
-    return RecordDict({"handshake": ConfigRecord(asdict(handshake))})
+    about = asdict(handshake)
+    agreed = {f"{AGREED}{name}": digest for name, digest in about.pop("agreed").items()}
+    return RecordDict({"handshake": ConfigRecord(about | agreed)})
 
 
 def unpack_handshake(content: RecordDict) -> Handshake:
     """Returns what a node says of itself; raises Unreadable."""
     with _unreadable_if_odd():
         about = _records(content.config_records, "handshake")["handshake"]
+        agreed = [key for key in about if key.startswith(AGREED)]
+        if len(agreed) > MAX_AGREED:
+            raise Unreadable(f"it names {len(agreed)} things agreed on, allowed are {MAX_AGREED}")
         return Handshake(
             _value(about, "client_id", int),
-            *(brief(_value(about, key, str)) for key in ("version", "layout")),
+            brief(_value(about, "version", str)),
+            brief(_value(about, "layout", str)),
+            {brief(key.removeprefix(AGREED)): brief(_value(about, key, str)) for key in agreed},
         )
 
 

@@ -10,6 +10,8 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from hauberk.experiments.deploy.cli import app as deploy
+
 app = typer.Typer(
     name="hauberk",
     help="Which defence keeps a federated NLP model clean under which backdoor attack?",
@@ -17,6 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(deploy)
 SpecPath = Annotated[Path, typer.Argument(metavar="SPEC", help="an experiment file (TOML)")]
 Changes = Annotated[
     list[str] | None, typer.Option("--set", metavar="a.b=value", help="change one value of the spec")
@@ -307,7 +310,9 @@ def _main(arguments: list[str] | None = None) -> int:
     try:
         code = app(args=arguments, standalone_mode=False)
     except Exception as error:
-        code, text = _explain(error)
+        if (known := explain(error)) is None:
+            raise
+        code, text = known
         errors.print(f"[red]hauberk:[/] {escape(text)}", highlight=False, soft_wrap=True)
         return code
     except KeyboardInterrupt:
@@ -317,9 +322,12 @@ def _main(arguments: list[str] | None = None) -> int:
     return code or 0
 
 
-def _explain(error: Exception) -> tuple[int, str]:
-    """Returns the exit code and the words for an error that a user can do something about; others are raised on."""
+def explain(error: BaseException) -> tuple[int, str] | None:
+    """Returns the exit code and the words for what a user can do something about; None for what nobody foresaw."""
     import click
+
+    from hauberk.server.round import RoundFailed, Stopped
+    from hauberk.tasks.errors import UserError
 
     if isinstance(error, click.exceptions.Exit):
         return error.exit_code, ""
@@ -327,17 +335,10 @@ def _explain(error: Exception) -> tuple[int, str]:
         return 2, error.format_message()
     if isinstance(error, click.Abort):
         return INTERRUPTED, "interrupted"
-    return _explain_run(error)
-
-
-def _explain_run(error: Exception) -> tuple[int, str]:
-    from hauberk.server.round import RoundFailed, Stopped
-    from hauberk.tasks.errors import UserError
-
     if isinstance(error, UserError):
         return 2, str(error)
     if isinstance(error, RoundFailed):
         return 3, str(error)
     if isinstance(error, Stopped):
         return INTERRUPTED, "stopped; --resume goes on from the last checkpoint"
-    raise error
+    return None

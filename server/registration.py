@@ -39,7 +39,13 @@ class Registration:
 
 
 def register(
-    answers: Answers, *, n_clients: int, version: str, layout: str, owners: Mapping[int, int] | None = None
+    answers: Answers,
+    *,
+    n_clients: int,
+    version: str,
+    layout: str,
+    owners: Mapping[int, int] | None = None,
+    agreed: Mapping[str, str] | None = None,
 ) -> Registration:
     """Returns who takes part; nothing that a node says raises.
 
@@ -50,13 +56,16 @@ def register(
         layout: the digest of the tensors of the server's model.
         owners: which client each node is by its public key, by node id, without nodes whose key is unknown; None
             where nodes say themselves who they are.
+        agreed: digests of what else a node must have in common with the server, by its name.
     """
     refused: dict[int, str] = {}
     claims: dict[int, list[int]] = defaultdict(list)
     for node, answer in sorted(answers.items()):
         if isinstance(answer, str):
             refused[node] = answer
-        elif reason := _odd_claim(node, answer, n_clients, owners) or _odd_model(answer, version, layout):
+        elif reason := _odd_claim(node, answer, n_clients, owners) or _odd_model(
+            answer, version, layout, agreed or {}
+        ):
             refused[node] = reason
         else:
             claims[answer.client_id].append(node)
@@ -65,7 +74,11 @@ def register(
             reason = f"{len(rivals)} nodes say that they are client {client}, and none of them is believed"
             refused |= dict.fromkeys(rivals, reason)
     nodes = {client: rivals[0] for client, rivals in sorted(claims.items()) if len(rivals) == 1}
-    absent = {client: _why_absent(client, answers) for client in range(n_clients) if client not in nodes}
+    absent = {
+        client: _why_absent(client, answers, refused, owners)
+        for client in range(n_clients)
+        if client not in nodes
+    }
     return Registration(nodes=nodes, refused=dict(sorted(refused.items())), absent=absent)
 
 
@@ -80,15 +93,23 @@ def _odd_claim(node: int, answer: Handshake, n_clients: int, owners: Mapping[int
     return None
 
 
-def _odd_model(answer: Handshake, version: str, layout: str) -> str | None:
+def _odd_model(answer: Handshake, version: str, layout: str, agreed: Mapping[str, str]) -> str | None:
     if answer.version != version:
         return f"it runs hauberk {answer.version}, the server {version}"
     if answer.layout != layout:
         return "it has another model than the server: their layouts differ"
+    for name, digest in agreed.items():
+        if answer.agreed.get(name) != digest:
+            return f"it does not agree with the server on {name}: their digests differ"
     return None
 
 
-def _why_absent(client: int, answers: Answers) -> str:
+def _why_absent(
+    client: int, answers: Answers, refused: Mapping[int, str], owners: Mapping[int, int] | None
+) -> str:
+    if owners is not None:  # whose node it is does not depend on what it says
+        reasons = [reason for node, reason in refused.items() if owners.get(node) == client]
+        return "; ".join(reasons) or "no node with its key is there"
     claimants = [
         n for n, answer in answers.items() if isinstance(answer, Handshake) and answer.client_id == client
     ]

@@ -32,7 +32,9 @@ def test_the_wheel_holds_every_module_and_data_file(wheel):
         f"hauberk/{path.relative_to(ROOT).as_posix()}"
         for folder in FOLDERS
         for path in (ROOT / folder).rglob("*")
-        if path.suffix in (".py", ".toml", ".j2") or path.name == "py.typed"
+        if path.suffix in (".py", ".toml", ".j2")
+        or path.name == "py.typed"
+        or path.parent.name == "templates"
     }
     assert {name for name in wheel.namelist() if name.startswith("hauberk/")} == tree
 

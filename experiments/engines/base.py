@@ -52,6 +52,10 @@ class Engine(ABC):
         """Returns why nodes take no part that were refused since the last call, by node id, as a record holds them."""
         return {}
 
+    def take_late(self) -> dict[int, str]:
+        """Returns whose late replies were dropped since the last call, by client id, as a record holds them."""
+        return {}
+
     def close(self) -> None:  # noqa: B027  (an engine may have started nothing)
         """Begins to end what the engine has started; leaving the context waits for it. May be called again."""
 

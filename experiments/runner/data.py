@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -25,11 +25,15 @@ class Data:
         task: what is learned, not bound yet.
         seed: the experiment's.
         n_clean: how many examples the server keeps for itself.
+
+    Attributes:
+        federated: whether the clients' examples are with the clients, so that the pool here is empty.
     """
 
     task: Task
     seed: int
     n_clean: int
+    federated: ClassVar[bool] = False
 
     @cached_property
     def perplexities(self) -> dict[str, dict[str, float]]:

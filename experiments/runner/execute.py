@@ -13,7 +13,7 @@ from typing import Any
 from hauberk.attacks import Attack
 from hauberk.experiments.engines.base import Engine
 from hauberk.experiments.engines.by_name import engine_of
-from hauberk.experiments.runner.data import SharedData, data_of
+from hauberk.experiments.runner.data import Data, SharedData, data_of
 from hauberk.experiments.runner.finalize import Result, finalize
 from hauberk.experiments.runner.lock import locked
 from hauberk.experiments.runner.progress import Quiet, Screen, TwinScreen
@@ -84,13 +84,14 @@ def run_on(
     own: Replacements = Replacements(),  # noqa: B008  (frozen)
     resume: bool = False,
     shared: SharedData | None = None,
+    data: Data | None = None,
 ) -> Result:
     """Runs ``spec`` as `run` does, in the folder ``path``, on the engine that ``make_engine`` makes.
 
     The engine is made for an event that ends it, and before the data are read: what it starts can start meanwhile. Only
     where the folder holds a run already, the data must first say whether it is this one.
     """
-    data = shared.of(spec) if shared else data_of(spec)
+    data = data or (shared.of(spec) if shared else data_of(spec))
     folder = cache(lambda: RunDir(path, own.identity(spec, data.splits), own.described()))
     if holds_run(path) and folder().finished:
         return Result(path, folder().summary or {})

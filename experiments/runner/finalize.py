@@ -7,7 +7,7 @@ import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -126,8 +126,17 @@ def code_digest() -> str:
 def versions() -> dict[str, str]:
     """Returns the versions that a result depends on; ``code`` is a digest of this package's own source files."""
     packages = ("hauberk", "torch", "flwr", "ray", "transformers", "numpy")
+    found = {name: _version(name) for name in packages}
     return {
         "python": platform.python_version(),
-        **{name: version(name) for name in packages},
+        **{name: number for name, number in found.items() if number is not None},
         "code": code_digest(),
     }
+
+
+def _version(name: str) -> str | None:
+    """Returns a package's version; None where it is not installed, as a deployment needs no Ray."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import socket
 from collections.abc import Iterator
@@ -54,6 +55,18 @@ def locked(folder: Path) -> Iterator[None]:
         lock.release()
         with contextlib.suppress(OSError):
             folder.rmdir()
+
+
+def is_locked(folder: Path) -> bool:
+    """Returns whether a process holds ``folder`` now; what a killed one left there says nothing."""
+    try:
+        with (folder / NAME).open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
 
 
 def _holder(path: Path) -> str:

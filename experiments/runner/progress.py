@@ -101,10 +101,12 @@ class Terminal:
             self.warned(warning)
         self._primary = prepared.task.metrics[0]
         evaluated = len(prepared.server.evaluate.clean)
-        trained = sum(len(rows) for rows in prepared.worker.partitions)
+        trained = f"{sum(len(rows) for rows in prepared.worker.partitions):,} training and "
+        if prepared.data.federated:  # which the server does not see
+            trained = ""
         classes = f"{len(prepared.labels)} classes, " if prepared.labels else ""
         self.console.print(
-            f"{trained:,} training and {evaluated:,} test {prepared.task.unit}, {classes}"
+            f"{trained}{evaluated:,} test {prepared.task.unit}, {classes}"
             f"{len(prepared.start.parameters):,} parameters",
             highlight=False,
         )
@@ -124,6 +126,8 @@ class Terminal:
         self.console.print(round_text(line, self._rounds, self._primary), highlight=False)
         for client, reason in line["refused"].items():
             self.console.print(f"  [yellow]client {client} refused:[/] {escape(reason)}", highlight=False)
+        for client, what in line.get("late", {}).items():
+            self.console.print(f"  [yellow]client {client}:[/] {escape(what)}", highlight=False)
         for loss in line.get("lost", ()):
             self.console.print(f"  [yellow]{loss_text(loss)}[/]", highlight=False)
 

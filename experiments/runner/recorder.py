@@ -177,5 +177,10 @@ class Recorder:
 
     def _machines(self) -> dict[str, Any]:
         """Returns what a record holds of the machines: workers that were lost, nodes that were refused at the start."""
-        refused = self._engine.take_refused_nodes()
-        return {"lost": self._engine.take_losses(), **({"refused_nodes": refused} if refused else {})}
+        engine = self._engine
+        refused, late = engine.take_refused_nodes(), engine.take_late()
+        return {
+            "lost": engine.take_losses(),
+            **({"refused_nodes": refused} if refused else {}),
+            **({"late": late} if late else {}),
+        }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import torch
 
 from hauberk.attacks import Attack
@@ -160,11 +161,16 @@ def _refuse_what_does_not_fit(spec: Spec, aggregator: Any, attack: Attack | None
 
 
 def _worker(spec: Spec, data: Data, attack: Attack | None, device: str) -> WorkerConfig:
-    """Deals the clients' examples out."""
-    keys = data.bound.partition_keys(data.train)
+    """Deals the clients' examples out, where they are here."""
+    n_clients = spec.federation.n_clients
+    if data.federated:
+        dealt = [np.arange(0)] * n_clients
+    else:
+        keys = data.bound.partition_keys(data.train)
+        dealt = partition(keys, n_clients, spec.parts.partition, spec.seed)
     return WorkerConfig(
         task=data.bound, seed=spec.seed, examples=data.drawn[0], encoded=data.train,
-        partitions=partition(keys, spec.federation.n_clients, spec.parts.partition, spec.seed),
+        partitions=dealt,
         attack=attack, n_malicious=spec.federation.n_malicious if attack else 0,
         threads=spec.engine.threads_per_client, device=device,
     )  # fmt: skip

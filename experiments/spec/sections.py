@@ -33,6 +33,7 @@ class FederationSection(Section):
     n_malicious: int = Field(0, ge=0)
     rounds: int = Field(ge=1)
     clients_per_round: int | None = Field(None, ge=1)
+    min_replies: int | None = Field(None, ge=1)  # a deployment's round waits for so many beyond its time
     partition: Annotated[Component, Named(PARTITIONS, "iid")] = {"name": "iid"}
 
     @model_validator(mode="after")
@@ -46,6 +47,11 @@ class FederationSection(Section):
             raise ValueError(
                 f"clients_per_round must not exceed n_clients, got clients_per_round={self.clients_per_round} "
                 f"and n_clients={self.n_clients}"
+            )
+        if (self.min_replies or 1) > self.cohort_size:
+            raise ValueError(
+                f"min_replies must not exceed the clients of a round, got min_replies={self.min_replies} "
+                f"and {self.cohort_size} clients"
             )
         return self
 
@@ -161,6 +167,7 @@ class EngineSection(Section):
     workers: int | None = Field(None, ge=1)
     threads_per_client: int = Field(1, ge=1)
     client_timeout_s: float = Field(600, gt=0)
+    round_timeout_s: float | None = Field(None, gt=0)  # of a deployment's round; by default client_timeout_s
     node_wait_s: float = Field(10, ge=0)  # until as many nodes of a Flower federation are there as clients
 
 

@@ -27,6 +27,7 @@ class LocalGrid(Grid):
         self.nodes, self.keys = dict(nodes), keys or {}
         self.garbled: set[int] = set()  # nodes whose answers cannot be unpacked
         self.gone: set[int] = set()  # nodes that no message reaches any more
+        self.activated: dict[int, str] = {}  # when a node began, where it began anew
         self.asked: list[tuple[int, str]] = []  # which node was asked, and for what
         self._answers: dict[str, Message] = {}
         self._known: set[str] = set()
@@ -44,7 +45,14 @@ class LocalGrid(Grid):
         return list(self.nodes)
 
     def get_nodes(self) -> list[NodeInfo]:
-        return [NodeInfo(node_id=node, public_key=self.keys.get(node, b"")) for node in self.nodes]
+        return [
+            NodeInfo(
+                node_id=node,
+                public_key=self.keys.get(node, b""),
+                last_activated_at=self.activated.get(node, ""),
+            )
+            for node in self.nodes
+        ]
 
     def push_messages(self, messages: list[Message]) -> list[str]:
         ids = []
@@ -60,6 +68,10 @@ class LocalGrid(Grid):
             if (answer := self.nodes[node](message)) is not None:
                 self._answers[metadata.message_id] = answer
         return ids
+
+    def answer(self, message_id: str, answer: Message) -> None:
+        """Hands in the answer to a message that was taken before."""
+        self._answers[message_id] = answer
 
     def pull_messages(self, message_ids: list[str]) -> list[Message]:
         """As flwr's HttpGrid: what it hands out it forgets, and one garbled answer takes its batch with it."""

@@ -4,29 +4,25 @@ from __future__ import annotations
 
 import json
 import threading
-from dataclasses import dataclass
-from itertools import count
 
 import numpy as np
 import pytest
 import torch
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from flwr.app import Array, ConfigRecord, Message, RecordDict
+from flwr.app import Array, Message, RecordDict
 from flwr.supercore.task_identity import TaskIdentity
 
 from hauberk.clients import wire
-from hauberk.clients.app import client_app, layout_hash
-from hauberk.experiments.runner.setup import Prepared, prepare
+from hauberk.clients.app import layout_hash
+from hauberk.experiments.runner.setup import prepare
 from hauberk.experiments.spec.loader import parse
 from hauberk.server.app import FlowerDispatch, Stopped
 from hauberk.server.client_keys import read_client_keys
-from hauberk.server.round import RoundFailed, run_round
+from hauberk.server.round import RoundFailed
 from hauberk.tasks.errors import UserError
-from tests.helpers.local_grid import LocalGrid, Node, node_of
-
-FIRST = 2**63  # node ids are 64 bits wide, which no signed integer holds
-KEYS = count()
+from tests.helpers.federation import FIRST, Federation, introduction, saying
+from tests.helpers.local_grid import Node
 
 
 @pytest.fixture(autouse=True)
@@ -35,42 +31,9 @@ def _identity(monkeypatch):
         monkeypatch.setattr(TaskIdentity, name, 1)
 
 
-@dataclass
-class Federation:
-    """Five clients, each on a node of its own."""
-
-    prepared: Prepared
-
-    def __post_init__(self) -> None:
-        self.worker = self.prepared.make_worker()
-        key = str(next(KEYS))
-        self.app = client_app(lambda _context: self.worker, key_of=lambda _context: key)
-        self.grid = LocalGrid({FIRST + client: self.node(client) for client in range(5)})
-
-    def node(self, partition: object) -> Node:
-        return node_of(self.app, 1, partition)
-
-    def dispatch(self, **settings) -> FlowerDispatch:
-        settings = {"node_wait_s": 0.05, "timeout_s": 60, **settings}
-        return FlowerDispatch(self.grid, self.prepared.server, threading.Event(), **settings)
-
-    def round(self, dispatch):
-        return run_round(self.prepared.server, self.prepared.start, dispatch)
-
-
 @pytest.fixture
 def federation(tables) -> Federation:
     return Federation(prepare(parse(tables)))
-
-
-def saying(answer: RecordDict | None) -> Node:
-    """Returns a node that answers every message with the same content, or not at all."""
-    return lambda message: None if answer is None else Message(answer, reply_to=message)
-
-
-def introduction(**changes) -> RecordDict:
-    about = {"client_id": 0, "version": "0.1.0", "layout": "", **changes}
-    return RecordDict({"handshake": ConfigRecord(about)})
 
 
 def test_a_round_over_a_grid_has_the_inline_engines_bits(federation):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.text.datasets._readers import table_of
@@ -52,11 +52,16 @@ class Hub:
         spare = "validation" in found and not {"validation"} & {self._test_split(found), self.train}
         return splits_of(train, test, self._table(found, "validation") if spare else None)
 
-    def _download(self) -> datasets.DatasetDict:
+    def table(self, split: str) -> Table:
+        """Returns the rows of one split alone; raises UserError if it cannot be loaded, or has no such column."""
+        return self._table(self._download(split), split)
+
+    def _download(self, split: str | None = None) -> Any:
         import datasets
 
         try:
-            return datasets.load_dataset(self.path, self.config, revision=self.revision)
+            found = datasets.load_dataset(self.path, self.config, split=split, revision=self.revision)
+            return found if split is None else {split: found}
         except Exception as error:  # whatever the network, the cache or a broken file raises
             reason = " ".join(str(error).split())[:300]
             raise UserError(
