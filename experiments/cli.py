@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from hauberk.experiments.deploy.cli import app as deploy
+from hauberk.experiments.exit_codes import INTERRUPTED, explain
 
 app = typer.Typer(
     name="hauberk",
@@ -38,7 +39,6 @@ DetectorChanges = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME.key=value", help="change one value of a detector: dan.protected=1"),
 ]
-INTERRUPTED = 130  # the exit code of what Ctrl-C ended
 
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="the folder of a finished run")]
 
@@ -320,25 +320,3 @@ def _main(arguments: list[str] | None = None) -> int:
     if code == INTERRUPTED:  # which newer versions of typer return, and older ones let through
         errors.print("hauberk: interrupted", highlight=False)
     return code or 0
-
-
-def explain(error: BaseException) -> tuple[int, str] | None:
-    """Returns the exit code and the words for what a user can do something about; None for what nobody foresaw."""
-    import click
-
-    from hauberk.server.round import RoundFailed, Stopped
-    from hauberk.tasks.errors import UserError
-
-    if isinstance(error, click.exceptions.Exit):
-        return error.exit_code, ""
-    if isinstance(error, click.ClickException):
-        return 2, error.format_message()
-    if isinstance(error, click.Abort):
-        return INTERRUPTED, "interrupted"
-    if isinstance(error, UserError):
-        return 2, str(error)
-    if isinstance(error, RoundFailed):
-        return 3, str(error)
-    if isinstance(error, Stopped):
-        return INTERRUPTED, "stopped; --resume goes on from the last checkpoint"
-    return None

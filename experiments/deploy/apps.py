@@ -41,7 +41,7 @@ def main(grid: Grid, context: Context) -> None:
 
     How it ended is in ``outcome`` beside that: the exit code that ``hauberk run`` would have, and a line.
     """
-    from hauberk.experiments.cli import explain
+    from hauberk.experiments.exit_codes import explain
 
     screen, outcome = Path(str(context.run_config["screen"])), Path(str(context.run_config["outcome"]))
     code, text = 0, ""

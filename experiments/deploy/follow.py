@@ -22,7 +22,7 @@ from hauberk.server.durable import write_whole
 from hauberk.tasks.errors import UserError
 
 RUNS, SCREENS = "runs", "screens"
-POLL_S, ASK_S = 0.1, 3.0
+POLL_S, ASK_S, LEAVE_S = 0.1, 3.0, 30.0
 
 
 def deploy_run(
@@ -53,7 +53,7 @@ def deploy_run(
     run = part.path / RUNS / name
     files = _Files(part.path / SCREENS, name)
     with control_of(part) as control:
-        number = _going_on(control, run)
+        number = _going_on(control, run, files)
         if number is None:
             start = files.begin(spec)
             number = control.start(
@@ -137,8 +137,8 @@ class _Files:
         return json.loads(self.outcome.read_text()) if self.outcome.exists() else None
 
 
-def _going_on(control: Control, run: Path) -> int | None:
-    """Returns the run that writes this folder now; one whose process is gone is ended.
+def _going_on(control: Control, run: Path, files: _Files) -> int | None:
+    """Returns the run that writes this folder now; one whose process is gone, or that has said how it ended, is over.
 
     Raises:
         UserError: another run goes on.
@@ -146,10 +146,20 @@ def _going_on(control: Control, run: Path) -> int | None:
     for number, config in control.running().items():
         if config.get("out") != str(run):
             raise UserError(f"another run goes on, {config.get('out')}; hauberk deploy stop ends it")
-        if is_locked(run) or control.is_starting(number):
+        ended = files.result() is not None
+        if not ended and (is_locked(run) or control.is_starting(number)):
             return number
-        control.stop(number)
+        if not (ended and _leaves(control, number)):
+            control.stop(number)
     return None
+
+
+def _leaves(control: Control, number: int) -> bool:
+    """Returns whether a run that has said how it ended is over, too: its process tidies up for some seconds."""
+    end = time.monotonic() + LEAVE_S
+    while (goes_on := number in control.running()) and time.monotonic() < end:
+        time.sleep(POLL_S)
+    return not goes_on
 
 
 def _follow(console: Console, control: Control, number: int, files: _Files, start: int) -> int:

@@ -12,9 +12,10 @@ from types import SimpleNamespace
 from flwr.supercore.inflatable import inflatable_utils
 from flwr.supernode import start_client_internal
 
-FIRST_S, MOST_S = 0.05, 1.0  # between two questions for an array
+# Between two questions for an array, each of which costs a SuperLink milliseconds.
+FIRST_S, MOST_S = 0.25, 1.0
 TRIES = 3600  # as long in all as Flower's own 500 at up to 10 s
-FASTER = 5  # times as often does a SuperNode ask its SuperLink for work, and its executor for a reply
+FASTER = 3  # times as often does a SuperNode ask its SuperLink for work, and its executor for a reply
 
 
 def quicken() -> None:

@@ -60,7 +60,8 @@ class Hub:
         import datasets
 
         try:
-            found = datasets.load_dataset(self.path, self.config, split=split, revision=self.revision)
+            one = {} if split is None else {"split": split}
+            found = datasets.load_dataset(self.path, self.config, revision=self.revision, **one)
             return found if split is None else {split: found}
         except Exception as error:  # whatever the network, the cache or a broken file raises
             reason = " ".join(str(error).split())[:300]
