@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from importlib.metadata import version
 
 import torch
@@ -11,7 +12,7 @@ from flwr.clientapp import ClientApp
 from flwr.common.constant import ErrorCode
 
 from hauberk.clients import wire
-from hauberk.clients.messages import Handshake
+from hauberk.clients.messages import ClientReply, Handshake, Instruction
 from hauberk.clients.worker import Worker
 from hauberk.strategies import layout_of
 from hauberk.tasks.parameters import state_of
@@ -19,18 +20,44 @@ from hauberk.tasks.parameters import state_of
 _WORKERS: dict[str, Worker] = {}  # one entry per process: what outlives a message is a cache, never state
 
 
-def client_app(make_worker: Callable[[Context], Worker], key_of: Callable[[Context], str]) -> ClientApp:
-    """Returns the app; ``make_worker`` is called once per process and key."""
-    app = ClientApp()
+@dataclass(frozen=True, eq=False)
+class Participant:
+    """Who answers messages.
 
-    def worker(context: Context) -> Worker:
-        return cached_worker(key_of(context), lambda: make_worker(context))
+    Attributes:
+        client: which client this is.
+        worker: what trains.
+        agreed: digests of what it must have in common with the server beside version and layout.
+    """
+
+    client: int
+    worker: Worker
+    agreed: Mapping[str, str]
+
+    def fit(self, instruction: Instruction) -> ClientReply:
+        """Trains for a round."""
+        return self.worker.fit(instruction)
+
+
+def client_app(make_worker: Callable[[Context], Worker], key_of: Callable[[Context], str]) -> ClientApp:
+    """Returns the app of a simulation; ``make_worker`` is called once per process and key."""
+
+    def participant(context: Context) -> Participant:
+        worker = cached_worker(key_of(context), lambda: make_worker(context))
+        return Participant(partition_id(context), worker, {})
+
+    return participant_app(participant)
+
+
+def participant_app(participant: Callable[[Context], Participant]) -> ClientApp:
+    """Returns the app in which whoever ``participant`` says introduces itself and trains."""
+    app = ClientApp()
 
     @app.query()
     def handshake(message: Message, context: Context) -> Message:
         try:
-            layout = layout_hash(worker(context).model)
-            about = Handshake(partition_id(context), version("hauberk"), layout)
+            one = participant(context)
+            about = Handshake(one.client, version("hauberk"), layout_hash(one.worker.model), dict(one.agreed))
         except Exception as error:  # whatever goes wrong on a client is the server's to record
             return error_message(f"{type(error).__name__}: {error}", message)
         return Message(wire.pack_handshake(about), reply_to=message)
@@ -38,8 +65,8 @@ def client_app(make_worker: Callable[[Context], Worker], key_of: Callable[[Conte
     @app.train()
     def fit(message: Message, context: Context) -> Message:
         try:
-            instruction = wire.unpack_instruction(message.content, partition_id(context))
-            reply = wire.pack_reply(worker(context).fit(instruction))
+            one = participant(context)
+            reply = wire.pack_reply(one.fit(wire.unpack_instruction(message.content, one.client)))
         except Exception as error:  # whatever goes wrong on a client is the server's to record
             return error_message(f"{type(error).__name__}: {error}", message)
         return Message(reply, reply_to=message)

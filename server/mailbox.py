@@ -19,10 +19,8 @@ from hauberk.strategies.flower.records import error_of
 from hauberk.strategies.printable import brief
 
 POLL_S = (0.02, 0.25)  # the first and the longest pause between two looks for answers
-APART_POLL_S = (
-    0.2,
-    1.0,
-)  # over a network each look is a request for each answer, which costs a SuperLink milliseconds
+# Over a network each look is a request for each answer, which costs a SuperLink milliseconds.
+APART_POLL_S = (0.2, 1.0)
 MAX_THREADS = 64
 LOST = frozenset({ErrorCode.MESSAGE_UNAVAILABLE, ErrorCode.REPLY_MESSAGE_UNAVAILABLE})
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import tomli_w
 
-pytestmark = pytest.mark.xdist_group("examples")  # one at a time: each starts several of its own
+pytestmark = pytest.mark.xdist_group("processes")  # one at a time: each starts several of its own
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 HAUBERK = "from hauberk.experiments.cli import main; main()"

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import json
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 
-from flwr.app import Context, Message
-from flwr.clientapp import ClientApp
+from flwr.app import Context
 from flwr.serverapp import Grid
 from rich.console import Console
 
-from hauberk.clients import wire
-from hauberk.clients.app import error_message, layout_hash
-from hauberk.clients.messages import Handshake
+from hauberk.clients.app import participant_app
 from hauberk.experiments.deploy.engine import DeploymentEngine
 from hauberk.experiments.deploy.folder import open_folder
 from hauberk.experiments.deploy.own_data import server_data
 from hauberk.experiments.deploy.resident import Resident, make_resident
+from hauberk.experiments.exit_codes import explain
 from hauberk.experiments.report.tables import show_summary
 from hauberk.experiments.runner.execute import run_on
 from hauberk.experiments.runner.progress import Terminal
@@ -41,8 +38,6 @@ def main(grid: Grid, context: Context) -> None:
 
     How it ended is in ``outcome`` beside that: the exit code that ``hauberk run`` would have, and a line.
     """
-    from hauberk.experiments.exit_codes import explain
-
     screen, outcome = Path(str(context.run_config["screen"])), Path(str(context.run_config["outcome"]))
     code, text = 0, ""
     try:
@@ -67,26 +62,4 @@ def play(grid: Grid, context: Context, screen: Path) -> None:
 
 
 server_app = server.server_app(main)
-client_app = ClientApp()
-
-
-@client_app.query()
-def handshake(message: Message, context: Context) -> Message:
-    """Says who this client is."""
-    try:
-        one = resident(str(context.node_config["folder"]))
-        about = Handshake(one.client, version("hauberk"), layout_hash(one.worker.model), dict(one.agreed))
-    except Exception as error:  # whatever goes wrong on a client is the server's to record
-        return error_message(f"{type(error).__name__}: {error}", message)
-    return Message(wire.pack_handshake(about), reply_to=message)
-
-
-@client_app.train()
-def fit(message: Message, context: Context) -> Message:
-    """Trains for a round."""
-    try:
-        one = resident(str(context.node_config["folder"]))
-        reply = wire.pack_reply(one.fit(wire.unpack_instruction(message.content, one.client)))
-    except Exception as error:  # whatever goes wrong on a client is the server's to record
-        return error_message(f"{type(error).__name__}: {error}", message)
-    return Message(reply, reply_to=message)
+client_app = participant_app(lambda context: resident(str(context.node_config["folder"])))

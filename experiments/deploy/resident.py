@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import resource
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from hauberk.attacks import Attack
+from hauberk.clients.app import Participant
 from hauberk.clients.messages import ClientReply, Instruction
 from hauberk.clients.policy import Policy
 from hauberk.clients.worker import Worker, WorkerConfig
@@ -29,26 +30,16 @@ PROBES = ("A probe, of 3 words!", "naïve cf tq", "", "x " * 600)  # texts that 
 
 
 @dataclass(frozen=True, eq=False)
-class Resident:
-    """A client, ready for its rounds.
+class Resident(Participant):
+    """A client, ready for its rounds, and what its owner allows (``policy``)."""
 
-    Attributes:
-        client: which one.
-        worker: what trains.
-        policy: what its owner allows.
-        agreed: digests of what it must have in common with the server.
-    """
-
-    client: int
-    worker: Worker
     policy: Policy
-    agreed: Mapping[str, str]
 
     def fit(self, instruction: Instruction) -> ClientReply:
         """Trains for a round; raises Forbidden where the owner does not allow what is asked."""
         self.policy.check(instruction.training)
         with memory_limited(self.policy.max_memory_gb):
-            return self.worker.fit(instruction)
+            return super().fit(instruction)
 
 
 def make_resident(folder: str | Path) -> Resident:
@@ -72,7 +63,7 @@ def make_resident(folder: str | Path) -> Resident:
         attack=attack, n_malicious=spec.federation.n_malicious if attack else 0,
         threads=spec.engine.threads_per_client, device=resolve_device(spec.device),
     )  # fmt: skip
-    return Resident(client, Worker(config), part.policy(), agreement(spec, task, part))
+    return Resident(client, Worker(config), agreement(spec, task, part), part.policy())
 
 
 def agreement(spec: Spec, task: Task, part: Part) -> dict[str, str]:

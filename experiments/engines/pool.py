@@ -18,8 +18,9 @@ from typing import Any
 
 import ray
 
-from hauberk.experiments.engines.actor import Actor, Outcome, Place, described
-from hauberk.experiments.engines.cluster import Workers, disconnect, node_lives
+from hauberk.experiments.engines.actor import Actor, Outcome, Place
+from hauberk.experiments.engines.cluster import Workers, disconnect
+from hauberk.experiments.engines.losses import OUT_OF_MEMORY, Loss, given_up, reason_of
 
 RERUNS = 2  # how often lost work runs again
 START_S = 120.0  # how long there may be no worker at all, which none of the clients answers for
@@ -27,11 +28,6 @@ FETCH_S = 60.0  # how long a finished result may take to arrive
 ANSWER_S = 5.0  # how long a worker may take to show that it lives
 IDLE_S = 1.0  # after which it has to
 PAUSES_S = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # before a worker that could not start is tried again
-
-KILLED = "its worker process was killed"
-OUT_OF_MEMORY = "its worker ran out of memory"
-NODE_LOST = "its node was lost"
-SILENT = "its worker did not answer"
 
 WATCH = "watch"  # Ray's concurrency group of the call that lasts as long as its worker
 
@@ -46,25 +42,6 @@ class WorkFailed(Exception):
 
 class NoWorkersError(Exception):
     """Nobody is left who could work."""
-
-
-@dataclass(frozen=True)
-class Loss:
-    """A worker that was lost.
-
-    Attributes:
-        client: whose round it did; None for other work, or none.
-        node: the address of its machine.
-        pid: its process there.
-        reason: what became of it.
-        idle: whether it did nothing then.
-    """
-
-    client: int | None
-    node: str
-    pid: int
-    reason: str
-    idle: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -387,22 +364,3 @@ async def arrival(reference: Any, timeout_s: float | None = None) -> Any:
 def size_of(reference: Any) -> int:
     """Returns the bytes of what a Ray reference comes to, which is there and stays where it is."""
     return int(ray.experimental.get_object_locations([reference])[reference]["object_size"] or 0)
-
-
-def reason_of(error: BaseException | None, place: Place | None = None) -> str:
-    """Returns one line that says what became of a worker."""
-    if isinstance(error, ray.exceptions.RayTaskError):
-        return described(error.cause)
-    if isinstance(error, ray.exceptions.OutOfMemoryError):
-        return OUT_OF_MEMORY
-    if "node has died" in str(error) or (place is not None and not node_lives(place.node_id)):
-        return NODE_LOST
-    return KILLED if isinstance(error, ray.exceptions.ActorDiedError) else SILENT
-
-
-def given_up(losses: list[str]) -> str:
-    """Returns why work that was lost again and again is given up, and what its user can do."""
-    counts = {reason: losses.count(reason) for reason in losses}
-    kinds = "; ".join(reason + (f" ({count} times)" if count > 1 else "") for reason, count in counts.items())
-    memory = KILLED in losses or OUT_OF_MEMORY in losses
-    return kinds + ("; where that is for want of memory, set engine.workers lower" if memory else "")

@@ -67,7 +67,7 @@ def test_it_learns_and_its_records_hold_its_metrics(numbers, tmp_path):
     assert (tmp_path / "run" / "curves.png").stat().st_size > 0
 
 
-@pytest.mark.xdist_group("examples")
+@pytest.mark.xdist_group("processes")
 def test_ray_gives_the_same_bits(numbers, tmp_path):
     reference = run(numbers, out=tmp_path / "inline").summary
     numbers["engine"] = {"name": "ray", "workers": 2}

@@ -1,4 +1,4 @@
-"""A finished run whose model has a backdoor, for what looks at finished models."""
+"""A finished run whose model has a backdoor, and clients as nodes of a grid."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from flwr.supercore.task_identity import TaskIdentity
 
 from hauberk.experiments import run
+from hauberk.experiments.runner.setup import prepare
+from hauberk.experiments.spec.loader import parse
+from tests.helpers.federation import Federation
 
 WORDS = {
     "bad": ["the", "worst", "dull", "mess", "of", "bad", "jokes", "and", "no", "story", "at", "all"],
@@ -54,3 +58,16 @@ def runs(tmp_path_factory) -> Path:
 def backdoored(guarded, runs) -> Path:
     """The folder of that run, finished: the first test that asks for it waits, the others find it there."""
     return run(guarded, out=runs / "backdoored").folder
+
+
+@pytest.fixture
+def flower_identity(monkeypatch) -> None:
+    """What Flower's runtime tells a process before messages are made in it."""
+    for name in ("_run_id", "_task_id", "_node_id"):
+        monkeypatch.setattr(TaskIdentity, name, 1)
+
+
+@pytest.fixture
+def federation(tables, flower_identity) -> Federation:
+    """The clients of the small job as nodes of a grid in this process."""
+    return Federation(prepare(parse(tables)))

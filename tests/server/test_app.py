@@ -11,7 +11,6 @@ import torch
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from flwr.app import Array, Message, RecordDict
-from flwr.supercore.task_identity import TaskIdentity
 
 from hauberk.clients import wire
 from hauberk.clients.app import layout_hash
@@ -23,17 +22,6 @@ from hauberk.server.round import RoundFailed
 from hauberk.tasks.errors import UserError
 from tests.helpers.federation import FIRST, Federation, introduction, saying
 from tests.helpers.local_grid import Node
-
-
-@pytest.fixture(autouse=True)
-def _identity(monkeypatch):
-    for name in ("_run_id", "_task_id", "_node_id"):
-        monkeypatch.setattr(TaskIdentity, name, 1)
-
-
-@pytest.fixture
-def federation(tables) -> Federation:
-    return Federation(prepare(parse(tables)))
 
 
 def test_a_round_over_a_grid_has_the_inline_engines_bits(federation):
@@ -163,7 +151,7 @@ def test_where_two_say_that_they_are_the_same_client_neither_is_believed(federat
     assert record.refused[2].endswith(f"refused with node {', '.join(map(str, sorted([liar, FIRST + 2])))}")
 
 
-def test_so_few_that_the_rule_cannot_work_are_one_error_with_every_reason(tables):
+def test_so_few_that_the_rule_cannot_work_are_one_error_with_every_reason(tables, flower_identity):
     federation = Federation(prepare(parse({**tables, "aggregator": {"name": "krum", "n_malicious": 1}})))
     federation.grid.nodes[FIRST] = saying(RecordDict())
     del federation.grid.nodes[FIRST + 3]

@@ -7,24 +7,10 @@ import time
 
 import pytest
 from flwr.app import Message
-from flwr.supercore.task_identity import TaskIdentity
 
-from hauberk.experiments.runner.setup import prepare
-from hauberk.experiments.spec.loader import parse
 from hauberk.server.round import run_round
 from tests.helpers.federation import FIRST, Federation
 from tests.helpers.local_grid import Node
-
-
-@pytest.fixture(autouse=True)
-def _identity(monkeypatch):
-    for name in ("_run_id", "_task_id", "_node_id"):
-        monkeypatch.setattr(TaskIdentity, name, 1)
-
-
-@pytest.fixture
-def federation(tables) -> Federation:
-    return Federation(prepare(parse(tables)))
 
 
 class Slow:

@@ -26,7 +26,7 @@ from hauberk.experiments.bench.results import open_results, read_results
 from hauberk.experiments.engines.cluster import connect
 from hauberk.tasks.errors import UserError
 
-pytestmark = pytest.mark.xdist_group("bench")  # one at a time: each starts several of its own
+pytestmark = pytest.mark.xdist_group("processes")  # one at a time: each starts several of its own
 
 HAUBERK = [sys.executable, "-c", "from hauberk.experiments.cli import main; main()"]
 QUIET = Console(quiet=True)

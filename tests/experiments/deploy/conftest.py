@@ -19,7 +19,9 @@ def job(tweets) -> dict:
     return tables
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(
+    scope="module"
+)  # not longer: also at rest its nodes ask for work, which costs the tests after it
 def deployment(job, tmp_path_factory) -> Path:
     """The folder of a deployment whose parts run."""
     folder = make(job, tmp_path_factory.mktemp("deployment") / "trial")

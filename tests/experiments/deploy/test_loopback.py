@@ -24,7 +24,7 @@ from tests.helpers.capture import Capture, is_tls
 from tests.helpers.deployment import here, logs
 
 pytestmark = [
-    pytest.mark.xdist_group("deployment"),  # one session of processes for all of these
+    pytest.mark.xdist_group("processes"),  # one at a time: each starts several of its own
     pytest.mark.timeout(900),
 ]
 

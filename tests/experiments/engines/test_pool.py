@@ -16,15 +16,8 @@ import ray
 
 from hauberk.experiments.engines import cluster
 from hauberk.experiments.engines.cluster import Workers
-from hauberk.experiments.engines.pool import (
-    KILLED,
-    OUT_OF_MEMORY,
-    NoWorkersError,
-    Pool,
-    WorkFailed,
-    given_up,
-    reason_of,
-)
+from hauberk.experiments.engines.losses import KILLED, OUT_OF_MEMORY, given_up, reason_of
+from hauberk.experiments.engines.pool import NoWorkersError, Pool, WorkFailed
 from hauberk.tasks.errors import UserError
 
 pytestmark = pytest.mark.xdist_group("processes")  # one at a time: each starts several of its own
@@ -37,7 +30,7 @@ def pool():
     """Two workers that keep the number 7."""
     pool = Pool(cluster.connect, lambda: Workers(2, 0.5))
     pool.keep(int, "7")
-    early = pool.submit(process, timeout_s=1.0)  # which is counted from its own start, not from the workers'
+    early = pool.submit(process, timeout_s=5.0)  # which is counted from its own start, not from the workers'
     assert early.result(60) > 0
     held = [ray.put(number) for number in range(100)]
     yield pool
