@@ -358,7 +358,9 @@ class Pool:
 
 async def arrival(reference: Any, timeout_s: float | None = None) -> Any:
     """Returns what a Ray reference comes to; raises TimeoutError when that takes too long."""
-    return await asyncio.wait_for(asyncio.wrap_future(reference.future()), timeout_s)
+    # Not wait_for: until Python 3.12 it forgets that it was cancelled where the result comes at the same moment.
+    async with asyncio.timeout(timeout_s):
+        return await asyncio.wrap_future(reference.future())
 
 
 def size_of(reference: Any) -> int:

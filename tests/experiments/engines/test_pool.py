@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 import signal
 import sys
 import time
+from concurrent.futures import Future
 from pathlib import Path
+from types import SimpleNamespace
 
 import cloudpickle
 import numpy as np
@@ -17,7 +20,7 @@ import ray
 from hauberk.experiments.engines import cluster
 from hauberk.experiments.engines.cluster import Workers
 from hauberk.experiments.engines.losses import KILLED, OUT_OF_MEMORY, given_up, reason_of
-from hauberk.experiments.engines.pool import NoWorkersError, Pool, WorkFailed
+from hauberk.experiments.engines.pool import NoWorkersError, Pool, WorkFailed, arrival
 from hauberk.tasks.errors import UserError
 
 pytestmark = pytest.mark.xdist_group("processes")  # one at a time: each starts several of its own
@@ -192,3 +195,20 @@ def wait_until_checked(pool):
     for _ in range(600):
         pool.check()
         time.sleep(0.1)
+
+
+@pytest.mark.parametrize("steps", range(5))
+def test_whoever_waits_is_cancelled_also_at_the_moment_at_which_the_result_comes(steps):
+    async def cancelled_after():
+        result = Future()
+        waiting = asyncio.ensure_future(arrival(SimpleNamespace(future=lambda: result), 60.0))
+        await asyncio.sleep(0)
+        result.set_result("there")
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        came = waiting.done()
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        return came or waiting.cancelled()
+
+    assert asyncio.run(cancelled_after())
