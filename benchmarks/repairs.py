@@ -22,7 +22,7 @@ from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from hauberk.experiments.analysis.repair import repairs_of
+from hauberk.experiments.analysis.repair import repairs_of, with_workers
 from hauberk.experiments.runner.finished import Finished, read_finished
 from hauberk.server.evaluation import prepare_evaluation
 from hauberk.server.repairs import Repair
@@ -122,8 +122,9 @@ def main() -> None:
         for n_clean in given.clean:
             found, notes, started = [], [], time.perf_counter()
             for repeat in range(given.repeats):
-                drawn = with_clean(run, repeat * n_clean)
-                parameters, reports = drawn.repaired(steps_of(text), n_clean=n_clean, seed=repeat)
+                drawn, steps = with_clean(run, repeat * n_clean), steps_of(text)
+                with with_workers(drawn, steps) as shared:
+                    parameters, reports = shared.repaired(steps, n_clean=n_clean, seed=repeat)
                 found.append(run.metrics(parameters))
                 notes.append(each(found[-1], reports))
             seconds = (time.perf_counter() - started) / given.repeats

@@ -76,7 +76,7 @@ class Worker:
         """
         rng = generator(self.config.seed, instruction.round, instruction.client_id, "train")
         with threads_set(self.config.threads), seeded(rng):
-            self._receive(instruction.parameters)
+            self.receive(instruction.parameters)
             return self._round(instruction, rng, lent)
 
     def predict(
@@ -84,7 +84,7 @@ class Worker:
     ) -> Tensor:
         """Returns the answers of the model of ``parameters`` to ``examples``, [n, ...] on the CPU."""
         with threads_set(threads):
-            self._receive(parameters)
+            self.receive(parameters)
             return self.config.task.predict(
                 self.model, examples, precision=precision, device=self.config.device
             )
@@ -193,7 +193,7 @@ class Worker:
         made = [example for example in poisoned if id(example) not in row_of]
         return task.concatenate([kept, task.encode(made)]) if made else kept
 
-    def _receive(self, parameters: Mapping[str, np.ndarray]) -> None:
+    def receive(self, parameters: Mapping[str, np.ndarray] | Tensor) -> None:
         """Makes the kept model as if new: earlier rounds leave no gradients and no frozen tensors behind."""
         for parameter, learns in self._learns:
             parameter.requires_grad_(learns)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +12,22 @@ from torch import Tensor, nn
 from hauberk.clients.settings import Training
 from hauberk.strategies.layout import Layout
 from hauberk.tasks.base import Task
+
+Work = Callable[..., Any]  # of (assets, parameters, *piece), a function that can be pickled
+
+
+def in_turn(
+    work: Work, assets: ServerAssets, parameters: Tensor, pieces: Sequence[tuple[Any, ...]]
+) -> list[Any]:
+    """Returns what ``work(assets, parameters, *piece)`` comes to for each piece, one after another.
+
+    Whoever spreads them over workers returns the same: a piece needs nothing of the others, its random choices
+    included, and of the assets only the task, a model, the layout, the clients' training and the device.
+    """
+    return [work(assets, parameters, *piece) for piece in pieces]
+
+
+Spread = Callable[[Work, "ServerAssets", Tensor, Sequence[tuple[Any, ...]]], list[Any]]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -27,6 +43,7 @@ class ServerAssets:
         training: how the clients train.
         rng: every random choice comes from here.
         device: where the model is.
+        spread: has pieces of work done that need nothing of each other, as `in_turn` does.
     """
 
     task: Task
@@ -37,6 +54,7 @@ class ServerAssets:
     training: Training
     rng: torch.Generator
     device: str = "cpu"
+    spread: Spread = in_turn
 
     def with_rng(self, rng: torch.Generator) -> ServerAssets:
         """Returns these assets with another generator."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,9 @@ from rich.console import Console
 from rich.table import Table
 
 from hauberk.experiments.analysis.export import write_model
-from hauberk.experiments.runner.finished import read_finished
+from hauberk.experiments.engines.by_name import engine_of
+from hauberk.experiments.runner.finished import Finished, read_finished
+from hauberk.experiments.runner.signals import stoppable
 from hauberk.experiments.spec.components import build, normalise, numbered
 from hauberk.experiments.spec.overrides import changed
 from hauberk.server.evaluation import ATTACK_METRICS
@@ -45,7 +49,7 @@ def repair_run(
     steps = repairs_of(names, changes)
     finished = read_finished(run)
     before = finished.metrics(finished.parameters)
-    with console.status(f"repairs: {', '.join(steps)}"):
+    with console.status(f"repairs: {', '.join(steps)}"), with_workers(finished, steps) as finished:
         parameters, reports = finished.repaired(steps, n_clean=n_clean)
     after = finished.metrics(parameters)
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
@@ -64,6 +68,17 @@ def repair_run(
         model = finished.prepared.server.model
         load_state(model, parameters)
         console.print(write_model(finished.spec, finished.prepared.labels, model, out), highlight=False)
+
+
+@contextmanager
+def with_workers(run: Finished, steps: Mapping[str, Repair]) -> Iterator[Finished]:
+    """Yields ``run`` with the workers of its engine to share what ``steps`` have to do; as it is where none help."""
+    if run.spec.engine.name != "ray" or not any(step.in_pieces for step in steps.values()):
+        yield run
+        return
+    with stoppable() as stop, engine_of(run.spec, stop) as engine:
+        engine.dispatch(run.prepared)
+        yield replace(run, prepared=run.prepared.spread_by(engine.spread))
 
 
 def repairs_of(names: Sequence[str], changes: Sequence[str]) -> dict[str, Repair]:

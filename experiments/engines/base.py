@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from functools import partial
 from types import TracebackType
 from typing import Any, ClassVar
 
+from torch import Tensor
+
 from hauberk.experiments.runner.setup import Prepared
+from hauberk.server.assets import ServerAssets, Work, in_turn
 from hauberk.server.measuring import Measure, MeasuredHere
 from hauberk.server.round import Dispatch
 
@@ -39,6 +43,12 @@ class Engine(ABC):
     def measure(self, prepared: Prepared) -> Measure:
         """Returns what measures the models of ``prepared``, whose clients are there: by default, here."""
         return partial(MeasuredHere, prepared.server)
+
+    def spread(
+        self, work: Work, assets: ServerAssets, parameters: Tensor, pieces: Sequence[tuple[Any, ...]]
+    ) -> list[Any]:
+        """Has the server's pieces of work done, once there is a dispatch: by default, in turn and here."""
+        return in_turn(work, assets, parameters, pieces)
 
     def for_twin(self) -> Engine:
         """Returns the engine that plays an attack-free twin: this one, where its clients do as they are told."""

@@ -19,6 +19,7 @@ from hauberk.experiments.engines.base import Engine
 from hauberk.experiments.engines.client_round import fit, make_worker, warm_up
 from hauberk.experiments.engines.cluster import ray
 from hauberk.experiments.engines.pool import NoWorkersError, Pool, WorkFailed
+from hauberk.experiments.engines.server_work import done_on
 from hauberk.experiments.engines.shards import ShardedMeasure
 from hauberk.experiments.engines.shared_data import shared
 from hauberk.experiments.runner.setup import Prepared
@@ -47,6 +48,7 @@ class RayEngine(Engine):
     def __init__(self, spec: Spec, stop: threading.Event, address: str | None = None) -> None:
         super().__init__(stop)
         self._timeout_s = spec.engine.client_timeout_s
+        self._threads = spec.server.threads
         self._put: tuple[np.ndarray, Any] | None = None
         self._pool = Pool(
             partial(cluster.connect, address),
@@ -68,8 +70,10 @@ class RayEngine(Engine):
         return partial(self._ask, prepared.server.guard.max_reply_bytes(prepared.server.layout))
 
     def measure(self, prepared: Prepared) -> Measure:  # noqa: D102
-        threads = prepared.spec.server.threads
-        return ShardedMeasure(self._pool, prepared.server, threads, self._shared, self._check)
+        return ShardedMeasure(self._pool, prepared.server, self._threads, self._shared, self._check)
+
+    def spread(self, *work: Any) -> list[Any]:  # noqa: D102
+        return done_on(self._pool, self._threads, self._check, *work)
 
     def take_losses(self) -> list[dict[str, Any]]:  # noqa: D102
         return [asdict(loss) for loss in self._pool.take_losses()]

@@ -124,6 +124,7 @@ def execute(
     """
     prepared.check()
     prepared = replace(prepared, server=replace(prepared.server, keep=partial(keep, folder.path)))
+    prepared = prepared.spread_by(engine.spread)
     screen.ready(prepared)
     with tracked(prepared, folder, screen, state.round if state else 0) as shown:
         natural = {}
@@ -133,7 +134,8 @@ def execute(
         models = model_store(prepared, twin) if twin else None
         recorder = Recorder(folder, shown, engine, prepared.server, state, natural=natural, models=models)
         last = _play(prepared, engine, folder, recorder, state)
-        engine.close()
+        if not prepared.server.repairs.at_end:  # which its workers may share
+            engine.close()
         with interruptible(engine.stop):
             result = finalize(prepared, last, folder, shown, engine.name)
         shown.finished(result.summary)

@@ -14,7 +14,7 @@ from hauberk.experiments.runner import preflight
 from hauberk.experiments.runner.data import Data, data_of
 from hauberk.experiments.spec.compatibility import attack_parts, modality_problems, rule_problems
 from hauberk.experiments.spec.loader import Spec
-from hauberk.server.assets import ServerAssets
+from hauberk.server.assets import ServerAssets, Spread
 from hauberk.server.detection.fitting import check_detector
 from hauberk.server.detectors import View
 from hauberk.server.evaluation import Evaluation, prepare_evaluation
@@ -98,6 +98,12 @@ class Prepared:
             repair.check(assets)
         for detector in self.spec.parts.detectors.values():
             check_detector(detector, self.view(), assets.clean, self.target, self.spec.seed)
+
+    def spread_by(self, spread: Spread) -> Prepared:
+        """Returns the same, with ``spread`` to have the pieces of the server's work done."""
+        repairs = self.server.repairs
+        repairs = replace(repairs, assets=replace(repairs.assets, spread=spread))
+        return replace(self, server=replace(self.server, repairs=repairs))
 
     def make_worker(self) -> Worker:
         """Returns the worker of this process."""

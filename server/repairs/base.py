@@ -24,6 +24,7 @@ class Repair:
 
     modality: ClassVar[str | None] = None  # what data a task must have for it; None for any
     needs_clean: ClassVar[bool] = False  # whether it can do nothing without the server's own examples
+    in_pieces: ClassVar[bool] = False  # whether workers can share its work
 
     when: Literal["end"] | None = None
     every: int | None = None

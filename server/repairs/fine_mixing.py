@@ -21,6 +21,7 @@ from hauberk.server.repairs._search import Search, check_folds, folded, smallest
 from hauberk.server.repairs._tuning import TuningRepair, true_class_on
 from hauberk.server.repairs.base import Report
 from hauberk.tasks.errors import UserError
+from hauberk.tasks.seeds import draw
 from hauberk.tasks.text.examples import Example
 
 Choice = Literal["random", "change"]
@@ -76,6 +77,11 @@ class FineMixing(TuningRepair):
         """What data a task must have for it: texts where the search judges by the probability of the true class."""
         return "text" if self.keep == "search" else None
 
+    @property
+    def in_pieces(self) -> bool:  # type: ignore[override]
+        """Whether workers can share its work: the folds of a search."""
+        return self.keep == "search"
+
     def check(self, assets: ServerAssets) -> None:
         """Refuses to search with fewer clean examples than folds."""
         if self.keep == "search":
@@ -114,11 +120,24 @@ class FineMixing(TuningRepair):
 
     def _judged(self, mixed: Tensor, assets: ServerAssets, folds: Sequence[Sequence[Example]]) -> Tensor:
         """Returns each clean example's probability of its class by a model not tuned on it, float64 [n]."""
-        answers, trial = [], replace(self, max_steps=self.trial_steps)
+        pieces = []
         for number, fold in enumerate(folds):
             others = [example for other, part in enumerate(folds) if other != number for example in part]
-            answers.append(true_class_on(trial.tuned(mixed, assets, others), assets, fold))
-        return torch.cat(answers)
+            pieces.append((replace(self, max_steps=self.trial_steps), others, fold, draw(assets.rng)))
+        return torch.cat(assets.spread(judged_fold, assets, mixed, pieces))
+
+
+def judged_fold(
+    assets: ServerAssets,
+    mixed: Tensor,
+    trial: FineMixing,
+    others: Sequence[Example],
+    fold: Sequence[Example],
+    seed: int,
+) -> Tensor:
+    """Returns the probability of its class for each example of ``fold``, by ``mixed`` tuned on the ``others``."""
+    assets = assets.with_rng(torch.Generator().manual_seed(seed))
+    return true_class_on(trial.tuned(mixed, assets, others), assets, fold)
 
 
 def mix(parameters: Tensor, reference: Tensor, order: Tensor, keep: float) -> Tensor:

@@ -13,8 +13,11 @@ from pathlib import Path
 import pytest
 import ray
 import tomli_w
+import torch
 
 from hauberk.experiments import run
+from hauberk.experiments.analysis.repair import repairs_of, with_workers
+from hauberk.experiments.runner.finished import read_finished
 from hauberk.experiments.runner.records import read_rounds
 
 pytestmark = pytest.mark.xdist_group("processes")  # one at a time: each starts several of its own
@@ -52,6 +55,20 @@ def test_ray_gives_the_same_bits_with_any_number_of_workers(tables, tmp_path, re
     )
     assert ours == theirs
     assert None not in ours[0][:4]
+
+
+def test_a_search_finds_on_the_workers_what_it_finds_here(tables, tmp_path, session):
+    search = {"name": "fine_mixing", "epochs": 1}
+    repaired = {**tables, "server": {"clean": {"n_examples": 16}}, "repairs": [search]}
+    here = run(repaired, out=tmp_path / "here").summary
+    there = run(changed(repaired, name="ray", workers=2), out=tmp_path / "there")
+    assert there.summary["repairs"] == here["repairs"]
+    assert there.summary["model_sha256"] == here["model_sha256"] != here["before_repairs"]["model_sha256"]
+    steps, finished = repairs_of(["fine_mixing"], ["fine_mixing.epochs=1"]), read_finished(there.folder)
+    with with_workers(finished, steps) as shared:
+        assert shared is not finished
+        again, _ = shared.repaired(steps)
+    assert torch.equal(again, finished.repaired(steps)[0])
 
 
 def test_metrics_that_a_kill_took_are_measured_again_on_the_workers(tables, tmp_path, session):
