@@ -106,7 +106,7 @@ def draw(points: list[tuple[int, Sample]], path: Path) -> None:
         if shown:
             axes.plot(*zip(*shown, strict=True), label=name, linestyle="-" if "resident" in name else "--")
     axes.set(xlabel="round", ylabel="GB", ylim=(0, None))
-    axes.legend(frameon=False)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False)
     figure.savefig(path, dpi=150)
 
 
