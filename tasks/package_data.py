@@ -22,7 +22,7 @@ def package_folder(package: str) -> Path:
     """
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
-        raise UserError(f"The package '{package}' is not installed: pip install 'hauberk[offline]'.")
+        raise UserError(f"The package '{package}' is not installed: pip install '{_extra(package)}'.")
     return Path(next(iter(spec.submodule_search_locations)))
 
 
@@ -53,8 +53,13 @@ def check(package: str, name: str, found: str, pinned: str) -> None:
     if found != pinned:
         raise UserError(
             f"'{name}' of the package '{package}' has sha256 {found[:12]}, expected {pinned[:12]}: "
-            "pip install --force-reinstall 'hauberk[offline]'."
+            f"pip install --force-reinstall '{_extra(package)}'."
         )
+
+
+def _extra(package: str) -> str:
+    """Returns what to install for a package."""
+    return "hauberk[glove]" if "glove" in package else "hauberk[offline]"
 
 
 def _content(path: Path) -> bytes:

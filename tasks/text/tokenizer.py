@@ -6,10 +6,11 @@ through it, and the rare trigger words of the literature (cf, mn, bb, tq, mb) ar
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.package_data import checked_file
@@ -63,8 +64,41 @@ class Tokenizer(Protocol):
         """
 
 
+class FastTokenizer(ABC):
+    """What `Tokenizer` asks for, by a tokenizer of the package tokenizers."""
+
+    pad_id: ClassVar[int]
+    unknown_id: ClassVar[int]
+    longest: int | None
+
+    @abstractmethod
+    def backend(self, max_length: int | None = None) -> tokenizers.Tokenizer:
+        """Returns the tokenizer, which cuts at ``max_length`` tokens."""
+
+    def encode(self, texts: Sequence[str], seconds: Sequence[str | None] | None, max_length: int) -> Encoded:
+        """Returns the texts, or pairs of texts, cut to ``max_length`` tokens; without labels."""
+        check_length(max_length, self.longest)
+        inputs = texts if seconds is None else paired(texts, seconds)
+        found = self.backend(max_length).encode_batch_fast(list(inputs), add_special_tokens=True)
+        segments = None if seconds is None else [part.type_ids for part in found]
+        return encoded_from([part.ids for part in found], segments, self.pad_id, self.unknown_id)
+
+    def pieces(self, word: str) -> list[str]:
+        """Returns the tokens that ``word`` becomes, as strings."""
+        return list(self.backend().encode(word, add_special_tokens=False).tokens)
+
+    def token(self, token_id: int) -> str:
+        """Returns the string of a token."""
+        return str(self.backend().id_to_token(token_id))
+
+    def id(self, word: str) -> int:
+        """Returns the one token id of ``word``; UserError if it is not exactly one known token."""
+        found = self.backend().encode(word, add_special_tokens=False)
+        return single(word, list(found.tokens), list(found.ids), self.unknown_id)
+
+
 @dataclass(frozen=True, kw_only=True)
-class WordPiece:
+class WordPiece(FastTokenizer):
     """The embedded, lower-casing WordPiece of BERT.
 
     Args:
@@ -76,32 +110,14 @@ class WordPiece:
     specials: bool = False
     longest: int | None = None
 
-    pad_id = 0
-    unknown_id = 100
-    special_ids = frozenset({0, 100, 101, 102, 103})
-    vocabulary_size = 30522
+    pad_id: ClassVar[int] = 0
+    unknown_id: ClassVar[int] = 100
+    special_ids: ClassVar[frozenset[int]] = frozenset({0, 100, 101, 102, 103})
+    vocabulary_size: ClassVar[int] = 30522
 
-    def encode(self, texts: Sequence[str], seconds: Sequence[str | None] | None, max_length: int) -> Encoded:
-        """Returns the texts, or pairs of texts, cut to ``max_length`` tokens; without labels."""
-        check_length(max_length, self.longest)
-        inputs = texts if seconds is None else paired(texts, seconds)
-        backend = _backend(self.specials, max_length)
-        found = backend.encode_batch_fast(list(inputs), add_special_tokens=True)
-        segments = None if seconds is None else [part.type_ids for part in found]
-        return encoded_from([part.ids for part in found], segments, self.pad_id, self.unknown_id)
-
-    def pieces(self, word: str) -> list[str]:
-        """Returns the tokens that ``word`` becomes, as strings."""
-        return list(_backend(False, None).encode(word).tokens)
-
-    def token(self, token_id: int) -> str:
-        """Returns the string of a token."""
-        return str(_backend(False, None).id_to_token(token_id))
-
-    def id(self, word: str) -> int:
-        """Returns the one token id of ``word``; UserError if it is not exactly one known token."""
-        found = _backend(False, None).encode(word)
-        return single(word, list(found.tokens), list(found.ids), self.unknown_id)
+    def backend(self, max_length: int | None = None) -> tokenizers.Tokenizer:
+        """Returns the tokenizer, which cuts at ``max_length`` tokens."""
+        return _backend(self.specials, max_length)
 
 
 def check_length(max_length: int, longest: int | None) -> None:
@@ -129,15 +145,21 @@ def single(word: str, pieces: list[str], ids: list[int], unknown_id: int) -> int
 def _backend(specials: bool, max_length: int | None) -> tokenizers.Tokenizer:
     """Returns the loaded tokenizer; one is kept for each way it is used, since truncation is its setting."""
     import tokenizers
-    from tokenizers.processors import TemplateProcessing
 
     backend = tokenizers.Tokenizer.from_file(str(checked_file(PACKAGE, FILE, SHA256)))
     backend.no_padding()
     backend.no_truncation()
     if not specials:
-        backend.post_processor = TemplateProcessing(
-            single="$A", pair="$A [SEP] $B:1", special_tokens=[("[SEP]", 102)]
-        )
+        part_pairs(backend, 102)
     if max_length is not None:
         backend.enable_truncation(max_length, strategy="longest_first")
     return backend
+
+
+def part_pairs(backend: tokenizers.Tokenizer, sep_id: int) -> None:
+    """Lets ``backend`` put a [SEP] between the two texts of a pair, and nothing around a text."""
+    from tokenizers.processors import TemplateProcessing
+
+    backend.post_processor = TemplateProcessing(
+        single="$A", pair="$A [SEP] $B:1", special_tokens=[("[SEP]", sep_id)]
+    )

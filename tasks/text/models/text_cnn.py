@@ -14,19 +14,19 @@ from torch import Tensor, nn
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.seeds import seeded
 from hauberk.tasks.text.batches import SHORTEST, Batch
-from hauberk.tasks.text.models._embeddings import check_start, word_table
+from hauberk.tasks.text.models._embeddings import check_start, tokenizer_of, word_table
 from hauberk.tasks.text.models._windows import inside, strongest
 from hauberk.tasks.text.models.base import TextModel
-from hauberk.tasks.text.tokenizer import WordPiece
+from hauberk.tasks.text.tokenizer import Tokenizer
 
 
 class TextCNNModel(TextModel):
     """The network; see ``TextCNN`` for its settings."""
 
-    def __init__(self, config: TextCNN, vocabulary_size: int, n_classes: int):
+    def __init__(self, config: TextCNN, n_classes: int):
         super().__init__()
         dim, n = config.embedding_dim, config.n_filters
-        self.words = word_table(vocabulary_size, dim, config.embedding)
+        self.words = word_table(dim, config.embedding)
         self.filters: Any = nn.ModuleList(nn.Conv1d(dim, n, width) for width in config.widths)
         self.dropout = nn.Dropout(config.dropout)
         self.classifier = nn.Linear(n * len(config.widths), n_classes)
@@ -68,7 +68,7 @@ class TextCNN:
         n_filters: filters of each width.
         widths: window widths in tokens, at most 5.
         dropout: share of the pooled answers dropped in training.
-        embedding: where the word vectors start, "random" (from N(0, 1)) or "pretrained".
+        embedding: where the word vectors start, "random" (from N(0, 1)), "pretrained" or "glove".
     """
 
     embedding_dim: int = 100
@@ -84,11 +84,11 @@ class TextCNN:
         if not self.widths or not all(1 <= width <= SHORTEST for width in self.widths):
             raise UserError(f"text_cnn's widths must lie between 1 and {SHORTEST} tokens, got {self.widths}.")
 
-    def tokenizer(self) -> WordPiece:
-        """Returns the embedded WordPiece, without [CLS] and [SEP] around a text."""
-        return WordPiece()
+    def tokenizer(self) -> Tokenizer:
+        """Returns the tokenizer of the word vectors, without [CLS] and [SEP] around a text."""
+        return tokenizer_of(self.embedding)
 
     def build(self, n_classes: int, rng: torch.Generator) -> TextCNNModel:
         """Returns a new network."""
         with seeded(rng):
-            return TextCNNModel(self, self.tokenizer().vocabulary_size, n_classes)
+            return TextCNNModel(self, n_classes)

@@ -16,9 +16,9 @@ from torch.nn.functional import scaled_dot_product_attention
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.seeds import seeded
 from hauberk.tasks.text.batches import Batch
-from hauberk.tasks.text.models._embeddings import check_start, word_table
+from hauberk.tasks.text.models._embeddings import check_start, tokenizer_of, word_table
 from hauberk.tasks.text.models.base import TextModel
-from hauberk.tasks.text.tokenizer import WordPiece
+from hauberk.tasks.text.tokenizer import Tokenizer
 
 
 class Block(nn.Module):
@@ -53,9 +53,9 @@ class Block(nn.Module):
 class TransformerModel(TextModel):
     """The network; see ``Transformer`` for its settings."""
 
-    def __init__(self, config: Transformer, vocabulary_size: int, n_classes: int):
+    def __init__(self, config: Transformer, n_classes: int):
         super().__init__()
-        self.words = word_table(vocabulary_size, config.embedding_dim, config.embedding)
+        self.words = word_table(config.embedding_dim, config.embedding)
         self.second = nn.Parameter(torch.zeros(config.embedding_dim))
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layers))
         self.norm = nn.LayerNorm(config.embedding_dim)
@@ -106,7 +106,7 @@ class Transformer:
         n_heads: attention heads of each.
         hidden: width of the feed-forward layer.
         dropout: share of units dropped in training.
-        embedding: where the word vectors start, "random" or "pretrained".
+        embedding: where the word vectors start, "random", "pretrained" or "glove".
     """
 
     embedding_dim: int = 128
@@ -124,11 +124,11 @@ class Transformer:
                 f"model.embedding_dim = {self.embedding_dim} must be a multiple of n_heads = {self.n_heads}."
             )
 
-    def tokenizer(self) -> WordPiece:
-        """Returns the embedded WordPiece, without [CLS] and [SEP] around a text."""
-        return WordPiece()
+    def tokenizer(self) -> Tokenizer:
+        """Returns the tokenizer of the word vectors, without [CLS] and [SEP] around a text."""
+        return tokenizer_of(self.embedding)
 
     def build(self, n_classes: int, rng: torch.Generator) -> TransformerModel:
         """Returns a new network."""
         with seeded(rng):
-            return TransformerModel(self, self.tokenizer().vocabulary_size, n_classes)
+            return TransformerModel(self, n_classes)

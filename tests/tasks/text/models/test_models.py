@@ -144,10 +144,12 @@ def test_settings_are_comparable_printable_and_picklable(config):
         type(config)(hiden=1)
 
 
+@pytest.mark.parametrize("start", ["pretrained", "glove"])
 @pytest.mark.parametrize("name", ["text_cnn", "gru", "lstm", "transformer"])
-def test_words_may_start_from_the_pretrained_ones(name):
-    model = MODELS[name](embedding_dim=12, embedding="pretrained").build(2, generator(0))
-    words = MODELS[name]().tokenizer()
+def test_words_may_start_from_ones_that_were_learned_before(name, start):
+    config = MODELS[name](embedding_dim=12, embedding=start)
+    model, words = config.build(2, generator(0)), config.tokenizer()
+    assert len(model.embedding.weight) == words.vocabulary_size
     vectors = torch.nn.functional.normalize(model.embedding.weight)
     good, great, table = (vectors[words.id(word)] for word in ("good", "great", "table"))
     assert good @ great > good @ table
@@ -173,7 +175,7 @@ def test_the_sign_of_a_narrowed_axis_is_not_left_to_the_solver():
     ("make", "message"),
     [
         (lambda: TextCNN(widths=(3, 6)), r"widths must lie between 1 and 5 tokens, got \(3, 6\)"),
-        (lambda: TextCNN(embedding="glove"), "one of random, pretrained, got 'glove'"),
+        (lambda: TextCNN(embedding="golve"), "one of random, pretrained, glove, got 'golve'"),
         (lambda: Transformer(embedding_dim=10), "embedding_dim = 10 must be a multiple of n_heads = 4"),
         (
             lambda: Pretrained(path="embedded:minilm"),
@@ -181,7 +183,11 @@ def test_the_sign_of_a_narrowed_axis_is_not_left_to_the_solver():
         ),
         (
             lambda: TextCNN(embedding_dim=500, embedding="pretrained").build(2, generator(0)),
-            "384 dimensions, got 500",
+            "'pretrained' has 384 dimensions, got 500",
+        ),
+        (
+            lambda: TextCNN(embedding="glove").build(2, generator(0)),
+            "'glove' has 50 dimensions, got 100",
         ),
     ],
 )
