@@ -1,7 +1,7 @@
 """A small Transformer encoder from scratch.
 
-Source: Vaswani et al., "Attention Is All You Need", NeurIPS 2017, with the normalisation before each block
-(Xiong et al., ICML 2020), which trains without a warm-up.
+Source: Vaswani et al., "Attention Is All You Need", NeurIPS 2017; by default with the normalisation before each
+sublayer, which trains without a warm-up. The other skip connections are those of ``_skips``.
 """
 
 from __future__ import annotations
@@ -17,21 +17,23 @@ from hauberk.tasks.errors import UserError
 from hauberk.tasks.seeds import seeded
 from hauberk.tasks.text.batches import Batch
 from hauberk.tasks.text.models._embeddings import check_start, tokenizer_of, word_table
+from hauberk.tasks.text.models._skips import SKIPS, check_skip
 from hauberk.tasks.text.models.base import TextModel
 from hauberk.tasks.text.tokenizer import Tokenizer
 
 
 class Block(nn.Module):
-    """Attention, then two linear layers, each added to what it read."""
+    """Attention, then two linear layers, with a skip connection around each."""
 
     def __init__(self, config: Transformer):
         super().__init__()
         dim = config.embedding_dim
         self.n_heads = config.n_heads
-        self.before_attention = nn.LayerNorm(dim)
+        skip = SKIPS[config.skip]
+        self.before_attention = skip(dim, config.scale)  # named as in the checkpoints of version 0.1
         self.project = nn.Linear(dim, 3 * dim)
         self.mix = nn.Linear(dim, dim)
-        self.before_feedforward = nn.LayerNorm(dim)
+        self.before_feedforward = skip(dim, config.scale)
         self.feedforward = nn.Sequential(
             nn.Linear(dim, config.hidden), nn.GELU(), nn.Linear(config.hidden, dim)
         )
@@ -39,8 +41,8 @@ class Block(nn.Module):
 
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
         """Returns the next hidden states, [b, L, h]; ``mask`` [b, L] hides padding from attention."""
-        hidden = hidden + self.dropout(self._attention(self.before_attention(hidden), mask))
-        return hidden + self.dropout(self.feedforward(self.before_feedforward(hidden)))
+        hidden = self.before_attention.around(hidden, lambda read: self.dropout(self._attention(read, mask)))
+        return self.before_feedforward.around(hidden, lambda read: self.dropout(self.feedforward(read)))
 
     def _attention(self, hidden: Tensor, mask: Tensor) -> Tensor:
         b, length, dim = hidden.shape
@@ -98,7 +100,7 @@ def positions(length: int, dim: int) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class Transformer:
-    """A pre-norm encoder with sinusoidal positions, mean-pooled.
+    """An encoder with sinusoidal positions, mean-pooled.
 
     Args:
         embedding_dim: width of all hidden states; a multiple of ``n_heads``.
@@ -106,6 +108,10 @@ class Transformer:
         n_heads: attention heads of each.
         hidden: width of the feed-forward layer.
         dropout: share of units dropped in training.
+        skip: the connection around each sublayer F: "pre_norm" x + F(LN(x)), "plain" x + F(x), "xskip" scale x + F(x),
+            "xskip_ln" LN(scale x + F(x)), or "rskip_ln", which adds x to LN(x + F(x)) and normalises again until it has
+            done so ``scale`` times; with 1 that is the post-norm block.
+        scale: as said; 1 where ``skip`` has none.
         embedding: where the word vectors start, "random", "pretrained" or "glove".
     """
 
@@ -114,11 +120,14 @@ class Transformer:
     n_heads: int = 4
     hidden: int = 256
     dropout: float = 0.1
+    skip: str = "pre_norm"
+    scale: float = 1.0
     embedding: str = "random"
 
     def __post_init__(self) -> None:
-        """Refuses an unknown start and heads that do not divide the width."""
+        """Refuses unknown starts and skips, and heads that do not divide the width."""
         check_start(self.embedding)
+        check_skip(self.skip, self.scale)
         if self.embedding_dim % self.n_heads:
             raise UserError(
                 f"model.embedding_dim = {self.embedding_dim} must be a multiple of n_heads = {self.n_heads}."
