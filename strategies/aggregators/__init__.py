@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from hauberk.strategies.aggregators.align_ins import AlignIns
 from hauberk.strategies.aggregators.auto_gm import AutoGM
 from hauberk.strategies.aggregators.bulyan import Bulyan
 from hauberk.strategies.aggregators.centered_clip import CenteredClip
@@ -20,6 +21,7 @@ from hauberk.strategies.aggregators.meamed import Meamed
 from hauberk.strategies.aggregators.median import Median
 from hauberk.strategies.aggregators.monna import MoNNA
 from hauberk.strategies.aggregators.multi_krum import MultiKrum
+from hauberk.strategies.aggregators.multi_metrics import MultiMetrics
 from hauberk.strategies.aggregators.norm_clip import NormClip
 from hauberk.strategies.aggregators.residual_reweighting import ResidualReweighting
 from hauberk.strategies.aggregators.rfa import RFA
@@ -59,6 +61,8 @@ AGGREGATORS: dict[str, type[Any]] = {
     "freq_fed": FreqFed,
     "deepsight": DeepSight,
     "sign_guard": SignGuard,
+    "align_ins": AlignIns,
+    "multi_metrics": MultiMetrics,
 }
 
 __all__ = [
@@ -90,4 +94,6 @@ __all__ = [
     "FreqFed",
     "DeepSight",
     "SignGuard",
+    "AlignIns",
+    "MultiMetrics",
 ]

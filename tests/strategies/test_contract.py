@@ -35,6 +35,7 @@ BYZFL = repr(AGGREGATORS["rfa"](convention="byzfl"))
 AROUND_ZERO = {BYZFL, "NormClip", "WeakDP", "CenteredClip", "RobustLearningRate", "SignMajority"}
 # So do angles, angles of the models that the updates lead to, and the largest coordinates.
 AROUND_ZERO |= {"FoolsGold", "FLTrust", "SignGuard", "CRFL", "FLAME", "FreqFed", "DeepSight", "SparseFed"}
+AROUND_ZERO |= {"AlignIns", "MultiMetrics"}
 # Rules that do not return what everyone sent: they add noise, or send signs,
 NOT_IDEMPOTENT = {"WeakDP", "SignMajority"}
 # or clip the model, take the length of the root update, keep most of it for later, or sum.
