@@ -144,8 +144,8 @@ class ForensicsSection(Section):
     every: int | None = Field(None, ge=0)
 
     def interval(self, cohort_size: int) -> int:
-        """Returns ``every``, by default one round in ``cohort_size`` / 10: the cost grows with the cohort's square."""
-        return max(1, cohort_size // 10) if self.every is None else self.every
+        """Returns ``every``, by default one round in ``cohort_size`` / 5: the cost grows with the cohort's square."""
+        return max(1, cohort_size // 5) if self.every is None else self.every
 
 
 class ServerSection(Section):
