@@ -25,6 +25,8 @@ class Attack:
         poison: changes what it trains on.
         tamper: changes how it trains and what it makes of its update.
         forge: rewrites the updates of all colluders (in simulation only).
+        scale: what the update that results, forged or not, is multiplied by before it is sent: a liar whose update is
+            longer or shorter than the others' may so take their length.
         keep_plugins: whether it still runs the defence plugins that honest clients run.
         schedule: in which rounds, and whether always the same clients.
     """
@@ -32,12 +34,15 @@ class Attack:
     poison: DataPoison | None = None
     tamper: Tamper | None = None
     forge: Forge | None = None
+    scale: float = 1.0
     keep_plugins: bool = False
     schedule: Schedule = field(default_factory=Always)
 
     def __post_init__(self) -> None:
         if not self.parts:
             raise UserError("attack: needs at least one of poison, tamper and forge, got none")
+        if not self.scale > 0:
+            raise UserError(f"attack.scale: must be above 0, got {self.scale!r}")
 
     @property
     def parts(self) -> tuple[DataPoison | Tamper | Forge, ...]:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hauberk.attacks import Attack, AttackerContext, Tamper
+from hauberk.attacks import Attack, AttackerContext
 from hauberk.clients.embedding_compaction import active_rows, compacted, is_exact, table_name
 from hauberk.clients.messages import ClientReply, Instruction
 from hauberk.clients.session import Session
@@ -107,11 +107,11 @@ class Worker:
         attack = self.attack_of(instruction.client_id, instruction.round)
         tamper = attack.tamper if attack else None
         session, report, trained = self._train(instruction, attack, rng)
-        lent = lent and tamper is None
+        lent = lent and not _changes_update(attack)
         weights = state_of(self.model, copy=not lent)
-        if tamper is not None:
+        if attack is not None and _changes_update(attack):
             session.reference = _tensors(instruction.parameters, self.config.device)
-            weights = _tampered(weights, tamper, session)
+            weights = _changed(weights, attack, session)
         arrays = {name: value.cpu().numpy() for name, value in weights.items()}
         rows = {} if trained is None or not lent else {table_name(self.model): trained}
         arrays |= {name: arrays[name][chosen] for name, chosen in rows.items()}
@@ -212,11 +212,18 @@ def threads_set(n: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _tampered(weights: dict[str, Tensor], tamper: Tamper, session: Session) -> dict[str, Tensor]:
-    """Returns the weights that make the server see the update that ``tamper`` wants."""
+def _changes_update(attack: Attack | None) -> bool:
+    """Returns whether a liar sends another update than the one that it trained; what is forged is forged later."""
+    return attack is not None and (attack.tamper is not None or (attack.scale != 1 and attack.forge is None))
+
+
+def _changed(weights: dict[str, Tensor], attack: Attack, session: Session) -> dict[str, Tensor]:
+    """Returns the weights that make the server see the update that ``attack`` wants."""
     start = flatten(session.reference)
     update = flatten(weights) - start
-    sent = tamper.send(update, session)
+    sent = update if attack.tamper is None else attack.tamper.send(update, session)
+    if attack.scale != 1 and attack.forge is None:
+        sent = attack.scale * sent
     # What was trained goes out as it is, and not by way of a difference, which rounds.
     return weights if sent is update else unflatten(start + sent, weights)
 

@@ -46,7 +46,7 @@ def forge(
     if collusion.benign._version != before:
         raise ValueError(f"{type(server.attack.forge).__name__} wrote into the updates that it was shown.")
     for client, row in zip(own, forged, strict=True):
-        rows.rewrite(client, row)
+        rows.rewrite(client, row if server.attack.scale == 1 else server.attack.scale * row)
     return {f"forge/{key}": value for key, value in collusion.report.items()}
 
 

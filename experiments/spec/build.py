@@ -89,7 +89,7 @@ def _attack(section: AttackSection | None) -> Attack | None:
     components = {kind: getattr(section, kind) for kind in kinds}
     given = {kind: each for kind, each in components.items() if each is not None}
     parts = {kind: build(each, kinds[kind]) for kind, each in given.items()}
-    return Attack(**parts, keep_plugins=section.keep_plugins)
+    return Attack(**parts, scale=section.scale, keep_plugins=section.keep_plugins)
 
 
 def _aggregator(section: AggregatorSection) -> Any:

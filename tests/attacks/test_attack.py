@@ -45,6 +45,12 @@ def test_the_three_kinds_compose():
     assert not attack.keep_plugins
 
 
+def test_a_factor_that_turns_or_drops_the_update_is_refused():
+    for scale in (0.0, -1.0, float("nan")):
+        with pytest.raises(UserError, match=r"attack\.scale: must be above 0, got"):
+            Attack(poison=BadWord(), scale=scale)
+
+
 def test_the_strongest_knowledge_counts():
     assert Attack(poison=BadWord()).knowledge == OWN_DATA
     assert Attack(poison=BadWord(), forge=Spy()).knowledge == BENIGN_UPDATES

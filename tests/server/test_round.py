@@ -19,6 +19,7 @@ from hauberk.experiments.spec.loader import parse
 from hauberk.server.collusion import forge
 from hauberk.server.round import sample
 from hauberk.server.server import aggregation_context
+from hauberk.server.update_store import read
 from hauberk.strategies.update_matrix import Reply, UpdateMatrix
 from hauberk.tasks.text.metrics import predict
 
@@ -276,3 +277,23 @@ def test_a_forge_tries_the_rule_with_all_that_it_may_know(tables, tmp_path, rule
     first = run(tables, out=tmp_path / "a").summary["model_sha256"]
     assert run(tables, out=tmp_path / "b").summary["model_sha256"] == first
     assert all(line["forensics"]["forge/strength"] > 0 for line in read_rounds(tmp_path / "a"))
+
+
+def test_any_attack_is_sent_at_a_factor(tables, tmp_path):
+    tables["server"] = {"twin": False, "keep_updates": [1]}
+    tables["federation"]["rounds"] = 1
+    poison = tables["attack"]["poison"]
+
+    def sent(name, **attack):
+        result = run({**tables, "attack": attack}, out=tmp_path / name)
+        return result.summary["model_sha256"], read(result.folder, 1).updates
+
+    plain, shorter = sent("plain", poison=poison), sent("shorter", poison=poison, scale=0.5)
+    torch.testing.assert_close(shorter[1][0], 0.5 * plain[1][0], atol=1e-6, rtol=1e-5)
+    assert torch.equal(shorter[1][1:], plain[1][1:])
+    replaced = {"poison": poison, "tamper": {"name": "model_replacement", "scale": 0.5}}
+    assert sent("replaced", **replaced)[0] == shorter[0]
+    # A forge sees its own updates whole, and what it makes of them is scaled.
+    forged = sent("forged", poison=poison, forge="sign_flip")[1]
+    scaled = sent("scaled", poison=poison, forge="sign_flip", scale=2.0)[1]
+    torch.testing.assert_close(scaled[0], 2 * forged[0], atol=1e-6, rtol=1e-5)
