@@ -1,0 +1,49 @@
+"""Mixture: send the honest update and a part of the way from it to the poisoned one.
+
+Reconstructed: the plainest way to hide, which a liar can do on its own data. It trains twice, on what the poison makes
+of its examples and on the examples as they are, and sends x_honest + share (x_poisoned - x_honest).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from hauberk.attacks.tampers._poisoned_data import poison_of
+from hauberk.attacks.tampers.base import Tamper
+from hauberk.tasks.altered_training import with_new_optimizer
+from hauberk.tasks.errors import UserError
+from hauberk.tasks.parameters import load_state, state_of
+from hauberk.tasks.training_session import TrainingSession
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mixture(Tamper):
+    """Trains with and without the poison, and sends a mixture.
+
+    Args:
+        share: of the poisoned update; the rest is the honest one's. 1 sends the poisoned one, more goes beyond it.
+    """
+
+    needs_poison: ClassVar[bool] = True
+
+    share: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Refuses shares that hold no poison."""
+        if not self.share > 0:
+            raise UserError(f"share: must be above 0, got {self.share!r}")
+
+    def train(self, session: TrainingSession) -> dict[str, float]:
+        """Runs the honest loop on the poisoned examples, then on the clean ones from the same start."""
+        poison_of(session)  # without one both are the same
+        start = state_of(session.model)
+        report = session.train()
+        poisoned = state_of(session.model)
+        load_state(session.model, start)
+        with with_new_optimizer(session, session.encode(session.examples)):
+            session.train()
+        honest = state_of(session.model)
+        mixed = {name: value + self.share * (poisoned[name] - value) for name, value in honest.items()}
+        load_state(session.model, mixed)
+        return report
