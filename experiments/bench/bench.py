@@ -47,7 +47,8 @@ def play_cells(
     """Plays all cells of ``schedule``.
 
     Raises:
-        UserError: the disk is full; what is finished is kept and what runs goes on with ``--resume``.
+        UserError: the disk is full, or no worker is left; what is finished is kept and what runs goes on with
+            ``--resume``.
     """
     while not schedule.done and not stop.is_set():
         _check_disk(results)

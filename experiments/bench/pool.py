@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import ray
 
 from hauberk.experiments.bench.results import BenchCell
 from hauberk.experiments.bench.workers import CellWorker, Played
+from hauberk.tasks.errors import UserError
 
-START_S = 120.0
+START_S = 120.0  # how long there may be no worker at all: Ray itself waits for ever
+
+
+@dataclass(frozen=True, eq=False)
+class Started:
+    """A worker that may still be starting: its actor, and what is there once it has started."""
+
+    actor: Any
+    ready: Any
 
 
 class CellPool:
@@ -28,7 +39,8 @@ class CellPool:
         self._actor: Any = ray.remote(num_cpus=threads, max_restarts=0)(CellWorker)
         self._threads, self._shared = threads, shared
         self._idle = [self._started() for _ in range(n_workers)]
-        self._playing: dict[Any, tuple[Any, BenchCell]] = {}
+        self._playing: dict[Any, tuple[Started, BenchCell]] = {}
+        self._last_seen = time.monotonic()  # when a worker was there, or there was nothing to play
 
     @property
     def idle(self) -> int:
@@ -37,36 +49,45 @@ class CellPool:
 
     def play(self, cell: BenchCell, folder: str) -> None:
         """Gives ``cell`` to an idle worker."""
-        actor = self._idle.pop()
-        self._playing[actor.play.remote(cell.tables, folder)] = (actor, cell)
+        worker = self._idle.pop()
+        self._playing[worker.actor.play.remote(cell.tables, folder)] = (worker, cell)
 
     def wait(self, seconds: float) -> list[tuple[BenchCell, Played | str]]:
-        """Returns what has ended within ``seconds``: each cell, and what became of it or how its worker was lost."""
-        if not self._playing:
-            return []
-        done, _ = ray.wait(list(self._playing), timeout=seconds)
+        """Returns what has ended within ``seconds``: each cell, and what became of it or how its worker was lost.
+
+        Raises:
+            UserError: no worker has been there for START_S.
+        """
+        done, _ = ray.wait(list(self._playing), timeout=seconds) if self._playing else ([], [])
+        if done or not self._playing or self._any_started():
+            self._last_seen = time.monotonic()
+        elif time.monotonic() > self._last_seen + START_S:
+            raise UserError(f"no worker could start for {START_S:g} s: has Ray gone? --resume goes on")
         return [self._ended(future) for future in done]
+
+    def _any_started(self) -> bool:
+        ready = [worker.ready for worker, _ in self._playing.values()]
+        return bool(ray.wait(ready, timeout=0)[0])
 
     def close(self) -> None:
         """Ends every worker at once; what they play is resumable."""
-        for actor in (*self._idle, *(actor for actor, _ in self._playing.values())):
+        for worker in (*self._idle, *(worker for worker, _ in self._playing.values())):
             with contextlib.suppress(Exception):
-                ray.kill(actor, no_restart=True)
+                ray.kill(worker.actor, no_restart=True)
 
     def _ended(self, future: Any) -> tuple[BenchCell, Played | str]:
-        actor, cell = self._playing.pop(future)
+        worker, cell = self._playing.pop(future)
         try:
             played = ray.get(future)
         except ray.exceptions.RayError as error:
             self._idle.append(self._started())
             return cell, _lost(error)
-        self._idle.append(actor)
+        self._idle.append(worker)
         return cell, played
 
-    def _started(self) -> Any:
+    def _started(self) -> Started:
         actor = self._actor.remote(self._threads)
-        actor.ready.remote(self._shared, os.getcwd())
-        return actor
+        return Started(actor, actor.ready.remote(self._shared, os.getcwd()))
 
 
 @contextlib.contextmanager

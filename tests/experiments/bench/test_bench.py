@@ -16,6 +16,7 @@ import ray
 import tomli_w
 from rich.console import Console
 
+from hauberk.experiments.bench import pool
 from hauberk.experiments.bench.bench import Outcome
 from hauberk.experiments.bench.command import bench_grid, show_outcome
 from hauberk.experiments.bench.frame import cells_frame, rounds_frame
@@ -134,6 +135,14 @@ def test_a_cell_that_fails_is_a_row_with_its_reason_and_the_others_go_on(grid, s
     frame = cells_frame(read_results(tmp_path / "out")).set_index("rule")
     assert frame["status"].to_dict() == {"fedavg, fedavg": "finished", "fedavg, hopeless": "failed"}
     assert "round 1 failed" in frame.loc["fedavg, hopeless", "reason"]
+
+
+def test_where_no_worker_can_start_the_benchmark_ends_and_says_so(whole, session, tmp_path, monkeypatch):
+    monkeypatch.setattr(pool, "START_S", 0.5)  # as when Ray's last node has died: it waits for another one
+    with pool.cell_pool(1, 1000, str(tmp_path)) as workers:
+        workers.play(read_results(whole[0]).cells[0], str(tmp_path / "cell"))
+        with pytest.raises(UserError, match=r"no worker could start for 0\.5 s: .*--resume goes on"):
+            any(workers.wait(0.1) for _ in range(100))
 
 
 def test_a_damaged_summary_is_a_failed_cell(whole, tmp_path):
