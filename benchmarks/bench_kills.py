@@ -116,7 +116,8 @@ def below(process: psutil.Process, name: str) -> list[psutil.Process]:
     if name == "driver":
         return [process]
     found = []
-    for child in process.children(recursive=True):
+    # Of Ray's own processes the driver's children: the raylet's have its name for a moment, too.
+    for child in process.children(recursive=name == "worker"):
         with contextlib.suppress(psutil.Error):
             worker = any(word.startswith("ray::CellWorker") for word in child.cmdline())
             if worker if name == "worker" else child.name() == name:
