@@ -238,7 +238,9 @@ def kill_parts(given: argparse.Namespace, grid: Path, folder: Path) -> Iterator[
         process = bench(grid, out)
 
         def kill(process: psutil.Popen = process, what: str = what) -> None:
-            draw.choice(below(process, what)).send_signal(signal.SIGKILL)
+            wait_until(lambda: process.poll() is not None or below(process, what))
+            if process.poll() is None:  # else it was faster
+                draw.choice(below(process, what)).send_signal(signal.SIGKILL)
 
         hit, finished = strike(process, out, what, draw.uniform(0, lasts), kill)
         yield judge(hit, grid, out, finished, whole)
