@@ -36,6 +36,7 @@ RAY = [sys.executable, "-m", "ray.scripts.scripts"]
 PARTS = ("driver", "worker", "raylet", "gcs_server")
 PORTS = ("ray-client-server-port", "dashboard-agent-listen-port", "metrics-export-port")
 POLL_S = 0.05
+LATEST = 0.8  # of the undisturbed benchmark's time, so that the moment comes before the end
 PATIENCE_S = 300.0  # after which a benchmark that was hit counts as hanging
 
 
@@ -234,7 +235,7 @@ def kill_parts(given: argparse.Namespace, grid: Path, folder: Path) -> Iterator[
     whole, lasts = undisturbed(grid, folder / "undisturbed")
     draw = random.Random(given.seed)
     for number in range(given.kills):
-        what, out = PARTS[number % len(PARTS)], folder / str(number)
+        what, out = given.what[number % len(given.what)], folder / str(number)
         process = bench(grid, out)
 
         def kill(process: psutil.Popen = process, what: str = what) -> None:
@@ -242,7 +243,7 @@ def kill_parts(given: argparse.Namespace, grid: Path, folder: Path) -> Iterator[
             if process.poll() is None:  # else it was faster
                 draw.choice(below(process, what)).send_signal(signal.SIGKILL)
 
-        hit, finished = strike(process, out, what, draw.uniform(0, lasts), kill)
+        hit, finished = strike(process, out, what, draw.uniform(0, LATEST * lasts), kill)
         yield judge(hit, grid, out, finished, whole)
         shutil.rmtree(out)
 
@@ -255,7 +256,7 @@ def kill_nodes(given: argparse.Namespace, grid: Path, folder: Path) -> Iterator[
         for number in range(given.kills):
             out = folder / str(number)
             process = bench(grid, out, "--address", cluster.address)
-            hit, finished = strike(process, out, "node", draw.uniform(0, lasts), cluster.lose)
+            hit, finished = strike(process, out, "node", draw.uniform(0, LATEST * lasts), cluster.lose)
             yield judge(hit, grid, out, finished, whole)
             shutil.rmtree(out)
             cluster.mend()
@@ -278,6 +279,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("--what", nargs="+", choices=PARTS, default=PARTS, help="is killed, in turn")
     parser.add_argument("--nodes", action="store_true", help="kill one of two Ray nodes, and no part of one")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--texts", type=int, default=1000, help="of all clients together")

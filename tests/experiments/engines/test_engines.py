@@ -58,17 +58,21 @@ def test_ray_gives_the_same_bits_with_any_number_of_workers(tables, tmp_path, re
 
 
 def test_a_search_finds_on_the_workers_what_it_finds_here(tables, tmp_path, session):
-    search = {"name": "fine_mixing", "epochs": 1}
-    repaired = {**tables, "server": {"clean": {"n_examples": 16}}, "repairs": [search]}
-    here = run(repaired, out=tmp_path / "here").summary
-    there = run(changed(repaired, name="ray", workers=2), out=tmp_path / "there")
-    assert there.summary["repairs"] == here["repairs"]
-    assert there.summary["model_sha256"] == here["model_sha256"] != here["before_repairs"]["model_sha256"]
-    steps, finished = repairs_of(["fine_mixing"], ["fine_mixing.epochs=1"]), read_finished(there.folder)
+    on_ray = changed(tables, name="ray", workers=2)
+    on_ray |= {"server": {"clean": {"n_examples": 16}}, "repairs": [{"name": "fine_mixing", "epochs": 1}]}
+    on_ray["federation"]["rounds"] = 1
+    there = run(on_ray, out=tmp_path / "there")
+    finished, steps = read_finished(there.folder), repairs_of(["fine_mixing"], ["fine_mixing.epochs=1"])
+    # A finished run's own model is repaired already: it is repaired once more, here and on workers.
+    here, reports = finished.repaired(steps)
     with with_workers(finished, steps) as shared:
         assert shared is not finished
-        again, _ = shared.repaired(steps)
-    assert torch.equal(again, finished.repaired(steps)[0])
+        again, others = shared.repaired(steps)
+    assert torch.equal(again, here)
+    assert others == reports
+    inline = run({**on_ray, "engine": tables["engine"]}, out=tmp_path / "inline").summary
+    assert there.summary["repairs"] == inline["repairs"]
+    assert there.summary["model_sha256"] == inline["model_sha256"]
 
 
 def test_metrics_that_a_kill_took_are_measured_again_on_the_workers(tables, tmp_path, session):
