@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from math import inf
 from typing import Any
 
 from torch import nn
@@ -41,8 +42,8 @@ class Attack:
     def __post_init__(self) -> None:
         if not self.parts:
             raise UserError("attack: needs at least one of poison, tamper and forge, got none")
-        if not self.scale > 0:
-            raise UserError(f"attack.scale: must be above 0, got {self.scale!r}")
+        if not 0 < self.scale < inf:
+            raise UserError(f"attack.scale: must be above 0 and finite, got {self.scale!r}")
 
     @property
     def parts(self) -> tuple[DataPoison | Tamper | Forge, ...]:

@@ -52,6 +52,8 @@ def on_validation(run: Finished) -> Finished:
 def with_clean(run: Finished, first: int) -> Finished:
     """Returns the run with its clean examples in another order, from the one at ``first`` round to the one before it."""
     repairs = run.prepared.server.repairs
+    if not run.clean:  # which the repair itself says in a line
+        return run
     turned = run.clean[first % len(run.clean) :] + run.clean[: first % len(run.clean)]
     repairs = replace(repairs, assets=replace(repairs.assets, clean=turned))
     return replace(run, prepared=replace(run.prepared, server=replace(run.prepared.server, repairs=repairs)))

@@ -107,11 +107,12 @@ class Worker:
         attack = self.attack_of(instruction.client_id, instruction.round)
         tamper = attack.tamper if attack else None
         session, report, trained = self._train(instruction, attack, rng)
-        lent = lent and not _changes_update(attack)
+        changing = attack if attack and _changes_update(attack) else None
+        lent = lent and changing is None
         weights = state_of(self.model, copy=not lent)
-        if attack is not None and _changes_update(attack):
+        if changing is not None:
             session.reference = _tensors(instruction.parameters, self.config.device)
-            weights = _changed(weights, attack, session)
+            weights = _changed(weights, changing, session)
         arrays = {name: value.cpu().numpy() for name, value in weights.items()}
         rows = {} if trained is None or not lent else {table_name(self.model): trained}
         arrays |= {name: arrays[name][chosen] for name, chosen in rows.items()}
@@ -212,9 +213,9 @@ def threads_set(n: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _changes_update(attack: Attack | None) -> bool:
+def _changes_update(attack: Attack) -> bool:
     """Returns whether a liar sends another update than the one that it trained; what is forged is forged later."""
-    return attack is not None and (attack.tamper is not None or (attack.scale != 1 and attack.forge is None))
+    return attack.tamper is not None or (attack.scale != 1 and attack.forge is None)
 
 
 def _changed(weights: dict[str, Tensor], attack: Attack, session: Session) -> dict[str, Tensor]:

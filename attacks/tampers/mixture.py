@@ -7,6 +7,7 @@ of its examples and on the examples as they are, and sends x_honest + share (x_p
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import ClassVar
 
 from hauberk.attacks.tampers._poisoned_data import poison_of
@@ -31,8 +32,8 @@ class Mixture(Tamper):
 
     def __post_init__(self) -> None:
         """Refuses shares that hold no poison."""
-        if not self.share > 0:
-            raise UserError(f"share: must be above 0, got {self.share!r}")
+        if not 0 < self.share < inf:
+            raise UserError(f"share: must be above 0 and finite, got {self.share!r}")
 
     def train(self, session: TrainingSession) -> dict[str, float]:
         """Runs the honest loop on the poisoned examples, then on the clean ones from the same start."""

@@ -77,7 +77,7 @@ class AttackSection(Section):
     poison: Annotated[Component, Named(POISONS)] | None = None
     tamper: Annotated[Component, Named(TAMPERS)] | None = None
     forge: Annotated[Component, Named(FORGES)] | None = None
-    scale: float = Field(1.0, gt=0)
+    scale: float = Field(1.0, gt=0, allow_inf_nan=False)
     keep_plugins: bool = False
     schedule: Annotated[Component, Named(SCHEDULES, "always")] = {"name": "always"}
 

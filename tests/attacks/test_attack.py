@@ -46,8 +46,8 @@ def test_the_three_kinds_compose():
 
 
 def test_a_factor_that_turns_or_drops_the_update_is_refused():
-    for scale in (0.0, -1.0, float("nan")):
-        with pytest.raises(UserError, match=r"attack\.scale: must be above 0, got"):
+    for scale in (0.0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(UserError, match=r"attack\.scale: must be above 0 and finite, got"):
             Attack(poison=BadWord(), scale=scale)
 
 

@@ -31,6 +31,6 @@ def test_it_sends_what_lies_between_the_honest_and_the_poisoned_update(still):
 
 
 def test_a_share_without_poison_is_refused():
-    for share in (0.0, -0.5):
-        with pytest.raises(UserError, match="share: must be above 0"):
+    for share in (0.0, -0.5, float("inf")):
+        with pytest.raises(UserError, match="share: must be above 0 and finite"):
             Mixture(share=share)
