@@ -35,8 +35,8 @@ class Participant:
     agreed: Mapping[str, str]
 
     def fit(self, instruction: Instruction) -> ClientReply:
-        """Trains for a round."""
-        return self.worker.fit(instruction)
+        """Trains for a round; the reply is good until the next one."""
+        return self.worker.fit(instruction, lent=True)
 
 
 def client_app(make_worker: Callable[[Context], Worker], key_of: Callable[[Context], str]) -> ClientApp:

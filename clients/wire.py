@@ -96,6 +96,7 @@ def pack_reply(reply: ClientReply) -> RecordDict:
     return RecordDict(
         {
             "arrays": pack_arrays(reply.arrays or {}),
+            "rows": pack_arrays(reply.rows),
             "state": tensors,
             "report": MetricRecord(dict(reply.report)),
             "about": ConfigRecord(about),
@@ -116,10 +117,10 @@ def unpack_reply(content: RecordDict, client_id: int, layout: Layout, guard: Gua
         Unreadable: it is not one that `pack_reply` packs, or too large to be looked into.
     """
     with _unreadable_if_odd():
-        arrays = _records(content.array_records, "arrays", "state")
+        arrays = _records(content.array_records, "arrays", "rows", "state")
         about = _records(content.config_records, "about")["about"]
         report = _records(content.metric_records, "report")["report"]
-        _refuse(_too_large(arrays["arrays"], arrays["state"], layout, guard))
+        _refuse(_too_large(arrays, layout, guard))
         _refuse(guard.report(report))
         state = _unpack_state(_value(about, "state", str, MAX_TREE), arrays["state"])
         return ClientReply(
@@ -128,6 +129,7 @@ def unpack_reply(content: RecordDict, client_id: int, layout: Layout, guard: Gua
             about["n_examples"],  # type: ignore[arg-type]
             state,
             dict(report),  # type: ignore[arg-type]
+            rows=unpack_arrays(arrays["rows"]),
         )
 
 
@@ -195,12 +197,15 @@ def _value(record: Mapping[str, Any], key: str, kind: type[T], longest: int = MA
     return value
 
 
-def _too_large(arrays: ArrayRecord, tensors: ArrayRecord, layout: Layout, guard: Guard) -> str | None:
+def _too_large(records: Mapping[str, ArrayRecord], layout: Layout, guard: Guard) -> str | None:
     """Returns why a reply is not even looked into, by the number and bytes of its arrays, or None."""
+    arrays, rows, tensors = records["arrays"], records["rows"], records["state"]
     n_bytes, most = _n_bytes(tensors), guard.max_state_bytes(layout) + MAX_HEADER * len(tensors)
     if len(tensors) > MAX_TENSORS or n_bytes > most:
         return f"the state has {len(tensors)} tensors of {n_bytes} bytes, allowed are {MAX_TENSORS} of {most}"
-    return guard.too_many(len(arrays), layout) or guard.oversized(_n_bytes(arrays), layout)
+    if len(rows) > len(layout):
+        return f"it names rows of {len(rows)} tensors, the model has {len(layout)}"
+    return guard.too_many(len(arrays), layout) or guard.oversized(_n_bytes(arrays) + _n_bytes(rows), layout)
 
 
 def _n_bytes(record: ArrayRecord) -> int:

@@ -153,7 +153,7 @@ def _odd_rows(rows: object, layout: Layout) -> str | None:
         if not isinstance(chosen, np.ndarray) or chosen.ndim != 1 or chosen.dtype != np.int64:
             return f"the rows of tensor {quoted(name)} are no row of int64"
         if len(chosen) and (
-            chosen[0] < 0 or chosen[-1] >= slots[name].shape[0] or np.any(np.diff(chosen) < 1)
+            chosen[0] < 0 or chosen[-1] >= slots[name].shape[0] or np.any(chosen[1:] <= chosen[:-1])
         ):
             return f"the rows of tensor {quoted(name)} are not ascending numbers below {slots[name].shape[0]}"
     return None

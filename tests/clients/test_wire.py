@@ -83,6 +83,25 @@ def test_a_reply_comes_back():
     assert same(back.state, {**STATE, "list": [*STATE["list"]]})
 
 
+def test_a_reply_of_some_rows_comes_back_and_is_the_update_of_all_of_them():
+    rows = {"w": np.array([1])}
+    sent = ClientReply(0, ARRAYS | {"w": ARRAYS["w"][1:]}, rows=rows)
+    back = wire.unpack_reply(wire.pack_reply(sent), 0, LAYOUT, GUARD)
+    assert same(back.rows, rows)
+    matrix = UpdateMatrix([0], LAYOUT, torch.zeros(LAYOUT.n_params))
+    matrix.add(back)
+    assert matrix.close().updates[0].tolist() == [0, 0, 0, 3, 4, 5, 0.5]
+
+
+def test_rows_of_more_tensors_than_there_are_or_of_too_many_bytes_are_unreadable():
+    many = {str(n): np.array([1]) for n in range(4)}
+    long = {"w": np.arange(1 << 18)}
+    for rows, reason in ((many, "names rows of 4 tensors"), (long, "oversized: 2097")):
+        packed = wire.pack_reply(ClientReply(0, ARRAYS, rows=rows))
+        with pytest.raises(wire.Unreadable, match=reason):
+            wire.unpack_reply(packed, 0, LAYOUT, GUARD)
+
+
 def test_a_handshake_comes_back_and_an_odd_one_is_unreadable():
     about = Handshake(3, "0.1.0", "abc")
     assert wire.unpack_handshake(wire.pack_handshake(about)) == about
@@ -174,7 +193,7 @@ metric_records = st.dictionaries(
     names, st.floats() | st.integers(-9, 9) | st.lists(st.floats(), max_size=2), max_size=3
 ).map(MetricRecord)
 records = array_records | config_records | metric_records
-KEYS = ["arrays", "state", "about", "report"]
+KEYS = ["arrays", "rows", "state", "about", "report"]
 contents = st.dictionaries(st.sampled_from([*KEYS, "?"]), records, max_size=5).map(RecordDict)
 
 
@@ -186,6 +205,7 @@ def nearly_replies(draw: st.DrawFn) -> RecordDict:
     for key in draw(st.lists(st.sampled_from(KEYS), max_size=1)):
         kind = {
             "arrays": array_records,
+            "rows": array_records,
             "state": array_records,
             "about": config_records,
             "report": metric_records,

@@ -95,7 +95,7 @@ LIES = {
     "much of everything": (
         lambda reply: replaces_first(reply, bytes(80_000_000)), "unreadable reply: the reply is oversized: 8"
     ),
-    "no records": (lambda reply: reply.clear(), "unreadable reply: the message has 0 records where arrays, state are"),
+    "no records": (lambda reply: reply.clear(), "the message has 0 records where arrays, rows, state are due"),
     "no count": (lambda reply: reply["about"].pop("n_examples"), "unreadable reply: KeyError: 'n_examples'"),
     "a deep tree": (lambda reply: reply["about"].update(state="[" * 100_000), "unreadable reply: RecursionError"),
 }  # fmt: skip

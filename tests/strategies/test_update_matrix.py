@@ -195,6 +195,8 @@ def test_rows_that_are_not_sent_have_not_changed():
         ({"embedding": np.array([0, 4])}, "not ascending numbers below 4"),
         ({"embedding": np.array([-1, 2])}, "not ascending numbers below 4"),
         ({"embedding": np.array([2, 2])}, "not ascending numbers below 4"),
+        # Differences of these overflow and look as if they ascended.
+        ({"embedding": np.array([0, 2**63 - 1, -(2**63), -1, 3])}, "not ascending numbers below 4"),
         ({"embedding": np.array([0, 1, 2])}, "tensor 'embedding' has shape (2, 3), expected (3, 3)"),
         ({"embedding": np.array([0.0, 1.0])}, "are no row of int64"),
         ({"embedding": [0, 1]}, "are no row of int64"),
