@@ -36,7 +36,7 @@ TABLES: dict[str, Any] = {
     "attack": {"poison": {"name": "bad_word", "target": 1}},
     "aggregator": {"name": "fedavg"},
     "server": {"twin": False},
-    "engine": {"node_wait_s": 90, "round_timeout_s": 15},
+    "engine": {"node_wait_s": 90, "round_timeout_s": 30},
 }
 HOSTILE = Path(__file__).resolve().parent / "hostile_client"
 
