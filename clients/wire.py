@@ -12,18 +12,16 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any, TypeVar
 
-import numpy as np
 import torch
-from flwr.app import Array, ArrayRecord, ConfigRecord, ConfigRecordValues, MetricRecord, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, ConfigRecordValues, MetricRecord, RecordDict
 
 from hauberk.clients.messages import ClientReply, Handshake, Instruction
 from hauberk.clients.optimizers import OPTIMIZERS
 from hauberk.clients.plugins import PLUGINS
 from hauberk.clients.settings import Training
-from hauberk.strategies.client_state import MAX_TENSORS
+from hauberk.clients.tensor_file import MAX_HEADER, pack_arrays, size_of, unpack_arrays
 from hauberk.strategies.guard import Guard
 from hauberk.strategies.layout import Layout
-from hauberk.strategies.npy import MAX_HEADER, read_npy
 from hauberk.strategies.printable import brief, quoted
 from hauberk.tasks.tensor_tree import put_tensors, take_tensors
 
@@ -81,8 +79,7 @@ def unpack_instruction(content: RecordDict, client_id: int) -> Instruction:
         return Instruction(
             client_id=client_id,
             round=_value(about, "round", int),
-            # Torch warns of memory that it may not write to, as bytes that have arrived are.
-            parameters={name: value.copy() for name, value in unpack_arrays(arrays["arrays"]).items()},
+            parameters=unpack_arrays(arrays["arrays"]),
             state=_unpack_state(_value(about, "state", str, MAX_TREE), arrays["state"]),
             training=training_of(training),
             sampled=tuple(map(int, _value(about, "sampled", list))),
@@ -131,17 +128,6 @@ def unpack_reply(content: RecordDict, client_id: int, layout: Layout, guard: Gua
             dict(report),  # type: ignore[arg-type]
             rows=unpack_arrays(arrays["rows"]),
         )
-
-
-def pack_arrays(arrays: Mapping[str, Any]) -> ArrayRecord:
-    """Returns named arrays as a record."""
-    return ArrayRecord({name: Array(np.asarray(value, order="C")) for name, value in arrays.items()})
-
-
-def unpack_arrays(record: ArrayRecord) -> dict[str, np.ndarray]:
-    """Returns a record as named arrays, views of its bytes; raises Unreadable."""
-    with _unreadable_if_odd():
-        return {name: read_npy(array.data) for name, array in record.items()}
 
 
 def describe_training(training: Training) -> dict[str, Any]:
@@ -198,18 +184,11 @@ def _value(record: Mapping[str, Any], key: str, kind: type[T], longest: int = MA
 
 
 def _too_large(records: Mapping[str, ArrayRecord], layout: Layout, guard: Guard) -> str | None:
-    """Returns why a reply is not even looked into, by the number and bytes of its arrays, or None."""
-    arrays, rows, tensors = records["arrays"], records["rows"], records["state"]
-    n_bytes, most = _n_bytes(tensors), guard.max_state_bytes(layout) + MAX_HEADER * len(tensors)
-    if len(tensors) > MAX_TENSORS or n_bytes > most:
-        return f"the state has {len(tensors)} tensors of {n_bytes} bytes, allowed are {MAX_TENSORS} of {most}"
-    if len(rows) > len(layout):
-        return f"it names rows of {len(rows)} tensors, the model has {len(layout)}"
-    return guard.too_many(len(arrays), layout) or guard.oversized(_n_bytes(arrays) + _n_bytes(rows), layout)
-
-
-def _n_bytes(record: ArrayRecord) -> int:
-    return sum(len(array.data) for array in record.values())
+    """Returns why a reply is not even looked into, by its bytes, or None."""
+    n_bytes, most = size_of(records["state"]), guard.max_state_bytes(layout) + MAX_HEADER
+    if n_bytes > most:
+        return f"the state has {n_bytes} bytes, allowed are {most}"
+    return guard.oversized(size_of(records["arrays"]) + size_of(records["rows"]), layout)
 
 
 def _pack_state(state: Mapping[str, Any]) -> tuple[str, ArrayRecord]:
@@ -220,7 +199,7 @@ def _pack_state(state: Mapping[str, Any]) -> tuple[str, ArrayRecord]:
 
 
 def _unpack_state(tree: str, record: ArrayRecord) -> dict[str, Any]:
-    tensors = {name: torch.from_numpy(np.array(array)) for name, array in unpack_arrays(record).items()}
+    tensors = {name: torch.from_numpy(array) for name, array in unpack_arrays(record).items()}
     state = put_tensors(json.loads(tree), tensors)
     if tensors:
         raise Unreadable(f"the state does not say where tensor {quoted(next(iter(tensors)))} belongs")

@@ -13,6 +13,7 @@ from flwr.serverapp import Grid, ServerApp
 
 from hauberk.clients import wire
 from hauberk.clients.messages import ClientReply, Handshake, Instruction
+from hauberk.clients.tensor_file import pack_arrays
 from hauberk.server.mailbox import Answer, Mailbox, Question
 from hauberk.server.registration import Registration, register
 from hauberk.server.round import Dispatch, Stopped
@@ -81,7 +82,7 @@ class FlowerDispatch:
         """Yields each client's reply as it arrives; an error reply carries its reason."""
         if self._rejoin:
             self._meet(JOIN_WAIT_S)
-        arrays = wire.pack_arrays(instructions[0].parameters)
+        arrays = pack_arrays(instructions[0].parameters)
         clients: dict[int, int] = {}
         questions: dict[int, Question] = {}
         for instruction in instructions:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import threading
 
 import numpy as np
@@ -12,8 +13,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from flwr.app import Array, Message, RecordDict
 
-from hauberk.clients import wire
 from hauberk.clients.app import layout_hash
+from hauberk.clients.tensor_file import FILE, pack_arrays
 from hauberk.experiments.runner.setup import prepare
 from hauberk.experiments.spec.loader import parse
 from hauberk.server.app import FlowerDispatch, Stopped
@@ -73,14 +74,14 @@ LIES = {
         lambda reply: packs_state(reply, {"table": {}}, np.zeros(2)),
         "unreadable reply: the state does not say where tensor '0' belongs",
     ),
-    "complex numbers": (
-        lambda reply: packs_state(reply, {"table": {"a": {"tensor": "0"}}}, np.zeros(2, complex)),
-        "state 'a' has dtype complex128",
+    "a type that no state has": (
+        lambda reply: packs_state(reply, {"table": {"a": {"tensor": "0"}}}, np.zeros(2, np.uint16)),
+        "state 'a' has dtype uint16",
     ),
     "half a character": (lambda reply: packs_state(reply, {"table": {"\ud800": 1}}), "a key that UTF-8 cannot hold"),
     "much state": (
         lambda reply: packs_state(reply, {"table": {"a": {"tensor": "0"}}}, np.zeros(8 << 20, np.float32)),
-        "unreadable reply: the state has 1 tensors of 33554560 bytes, allowed are 500 of ",
+        "unreadable reply: the state has 33554512 bytes, allowed are ",
     ),
     "much report": (
         lambda reply: reply["report"].update({f"{n:040}": 0.5 for n in range(250_000)}),
@@ -88,12 +89,17 @@ LIES = {
     ),
     "NaN": (lambda reply: reply["report"].update(loss=float("nan")), "report 'loss' is nan"),
     "a size that is not there": (
-        lambda reply: replaces_first(reply, header((10**12,))),
-        "0 bytes, where shape (1000000000000,) and float32 need 4000000000000",
+        lambda reply: replaces_tensors(reply, header([10**12], "F32", 4 * 10**12)),
+        "unreadable reply: SafetensorError: ",
     ),
-    "a pickle": (lambda reply: replaces_first(reply, header((1,), "|O") + b"x"), "no NumPy array: ValueError: Python"),
+    "a pickle": (lambda reply: replaces_tensors(reply, pickle.dumps(reply)), "unreadable reply: "),
+    "an unknown type": (lambda reply: replaces_tensors(reply, header([1], "F8_E5M2", 1) + b"x"), "unreadable reply: "),
+    "a long header": (
+        lambda reply: replaces_tensors(reply, (1 << 21).to_bytes(8, "little") + bytes(1 << 21)),
+        "the file of tensors has a header of 2097152 bytes, allowed are 1048576",
+    ),
     "much of everything": (
-        lambda reply: replaces_first(reply, bytes(80_000_000)), "unreadable reply: the reply is oversized: 8"
+        lambda reply: replaces_tensors(reply, bytes(80_000_000)), "unreadable reply: the reply is oversized: 8"
     ),
     "no records": (lambda reply: reply.clear(), "the message has 0 records where arrays, rows, state are due"),
     "no count": (lambda reply: reply["about"].pop("n_examples"), "unreadable reply: KeyError: 'n_examples'"),
@@ -103,18 +109,17 @@ LIES = {
 
 def packs_state(reply: RecordDict, tree: object, *tensors: np.ndarray) -> None:
     reply["about"]["state"] = json.dumps(tree)
-    reply["state"] = wire.pack_arrays({str(n): tensor for n, tensor in enumerate(tensors)})
+    reply["state"] = pack_arrays({str(n): tensor for n, tensor in enumerate(tensors)})
 
 
-def replaces_first(reply: RecordDict, data: bytes) -> None:
-    name = next(iter(reply["arrays"]))
-    reply["arrays"][name] = Array("float32", (1,), "numpy.ndarray", data)
+def replaces_tensors(reply: RecordDict, data: bytes) -> None:
+    reply["arrays"][FILE] = Array("uint8", (len(data),), FILE, data)
 
 
-def header(shape: tuple[int, ...], dtype: str = "<f4") -> bytes:
-    """Returns the beginning of a file of NumPy's, which says what it likes of what follows."""
-    text = repr({"descr": dtype, "fortran_order": False, "shape": shape}).encode().ljust(117) + b"\n"
-    return np.lib.format.magic(1, 0) + len(text).to_bytes(2, "little") + text
+def header(shape: list[int], dtype: str, n_bytes: int) -> bytes:
+    """Returns the beginning of a file of tensors, which says what it likes of what follows."""
+    text = json.dumps({"w": {"dtype": dtype, "shape": shape, "data_offsets": [0, n_bytes]}}).encode()
+    return len(text).to_bytes(8, "little") + text
 
 
 @pytest.mark.parametrize("lie", LIES)
