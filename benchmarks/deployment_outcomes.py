@@ -183,7 +183,7 @@ def stranger(site: Site) -> str:
     about = open_folder(site.home("client-3")).about
     command = ["flower-supernode", "--superlink", about.address, "--max-retries", "1", "--port", "9999"]
     command += ["--root-certificates", str(site.home("client-3") / "ca.pem")]
-    done = subprocess.run([*machine.inside, *command], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([*machine.inside, *command], capture_output=True, text=True, timeout=300)
     words = (done.stdout + done.stderr).split()
     log = (site.home("server") / "logs" / "proxy.log").read_text().splitlines()[-1]
     return f"exit code {done.returncode}: {' '.join(words)[-160:]!r}; the proxy's log: {log.split('WARNING ')[-1]}"
@@ -204,17 +204,18 @@ def foreign(site: Site) -> str:
 
 
 def revoked(site: Site) -> str:
-    """Client 3 is removed in round 2."""
-    server, keys = site.home("server"), None
+    """Client 3 is removed in round 2, and comes back after the run with a new key and its old data."""
+    server, machine = site.home("server"), site.machine("client-3")
     with site.run("revoked") as run:
         run.wait_for(1)
-        keys = (server / "client_keys.toml").read_text()
-        lines = [line for line in keys.splitlines() if not line.startswith("3 ")]
-        (server / "client_keys.toml").write_text("\n".join(lines) + "\n")
-        deploy("status", server, inside=site.machine("server").inside)  # tells the SuperLink
-    (server / "client_keys.toml").write_text(keys)
-    deploy("status", server, inside=site.machine("server").inside)
+        deploy("remove-client", server, "3", inside=site.machine("server").inside)
     site.down("client-3")
+    deploy("add-client", server, inside=site.machine("server").inside)
+    old, new = machine.home / "removed", site.home("client-3")
+    new.rename(old)
+    shutil.move(server.parent / "client-3", new)
+    shutil.copy(old / "client.toml", new)
+    shutil.copytree(old / "data", new / "data", dirs_exist_ok=True)
     site.up("client-3")
     return told(run)
 

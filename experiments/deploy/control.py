@@ -94,16 +94,31 @@ class Control:
         ]
 
     def admit(self) -> dict[int, Node]:
-        """Makes the nodes that may come those of the table of keys; returns them by client id."""
+        """Makes the nodes that may come those of the table of keys; returns them by client id.
+
+        Raises:
+            UserError: a key in the table was removed before.
+        """
         keys = read_client_keys(self._part.path / KEYS, 1 << 30) or {}
         there = {node.key: node for node in self.nodes()}
         for key, node in there.items():
             if key not in keys:
                 self._client.UnregisterNode(UnregisterNodeRequest(node_id=node.id))
-        for key in keys:
+        for key, client in keys.items():
             if key not in there:
-                self._client.RegisterNode(RegisterNodeRequest(public_key=key))
+                self._register(key, client)
         return {keys[node.key]: node for node in self.nodes() if node.key in keys}
+
+    def _register(self, key: bytes, client: int) -> None:
+        try:
+            self._client.RegisterNode(RegisterNodeRequest(public_key=key))
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code != httpx.codes.PRECONDITION_FAILED:
+                raise
+            raise UserError(
+                f"{self._part.path / KEYS}: the key of client {client} was removed once, and no such key comes back; "
+                "hauberk deploy add-client makes a client with a new one"
+            ) from None
 
     def start(self, config: Mapping[str, Any]) -> int:
         """Submits a run with this configuration, and returns its id."""

@@ -178,3 +178,14 @@ def test_no_plain_http_is_spoken(deployment):
     port = open_folder(deployment).about.port
     with pytest.raises(httpx.HTTPError):
         httpx.post(f"http://127.0.0.1:{port}/v1/fleet/pull-messages", timeout=5)
+
+
+def test_a_key_that_was_removed_never_comes_back(deployment):  # the last test: client 2 is gone after it
+    keys = deployment / "server" / "client_keys.toml"
+    before = keys.read_text()
+    assert here("remove-client", deployment, "2")[0] == 0
+    keys.write_text(before)
+    code, text = here("status", deployment / "server")
+    assert code == 2
+    assert "client_keys.toml: the key of client 2 was removed once, and no such key comes back" in text
+    assert len(text.strip().splitlines()) <= 4
