@@ -41,7 +41,7 @@ def tables(model: str, rounds: int) -> dict[str, Any]:
         "task": {"dataset": {"name": "tweet_sentiment"}, **MODELS[model]},
         "federation": {"n_clients": 4, "n_malicious": 1, "rounds": rounds},
         "attack": {"poison": {"name": "bad_word", "target": 1}},
-        "aggregator": {"name": "dim_krum"},
+        "aggregator": {"name": "median"},
         "server": {"twin": False, "evaluate_every": rounds},
         "engine": {"node_wait_s": 120, "round_timeout_s": 900},
     }

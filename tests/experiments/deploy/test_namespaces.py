@@ -27,7 +27,7 @@ QUICKSTART = {
     "task": {"dataset": {"name": "tweet_sentiment"}, "model": {"name": "text_cnn"}},
     "federation": {"n_clients": 4, "n_malicious": 1, "rounds": 8},
     "attack": {"poison": {"name": "bad_word", "target": 1}},
-    "aggregator": {"name": "dim_krum"},
+    "aggregator": {"name": "median"},
     "server": {"twin": False},
     "engine": {"node_wait_s": 120, "round_timeout_s": 300},
 }
