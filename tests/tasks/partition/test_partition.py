@@ -3,13 +3,14 @@ import sys
 import numpy as np
 import pytest
 from datasets import Dataset
-from flwr_datasets.partitioner import IidPartitioner
+from flwr_datasets.partitioner import IidPartitioner, NaturalIdPartitioner
 
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.partition import PARTITIONS, partition
 from hauberk.tasks.partition.dirichlet import Dirichlet
 from hauberk.tasks.partition.iid import Iid
 from hauberk.tasks.partition.lognormal import Lognormal, whole_shares
+from hauberk.tasks.partition.natural_id import NaturalId
 from hauberk.tasks.partition.pathological import Pathological
 from hauberk.tasks.partition.shard import Shard
 from hauberk.tasks.partition.size import Size
@@ -24,6 +25,7 @@ SETTINGS = [
     PARTITIONS["size"](growth="square"),
     PARTITIONS["lognormal"](sigma=0.5),
     PARTITIONS["inner_dirichlet"](alpha=0.5),
+    PARTITIONS["natural_id"](),
 ]
 every = pytest.mark.parametrize("config", SETTINGS, ids=lambda config: config.described)
 
@@ -75,6 +77,25 @@ def test_a_small_alpha_makes_clients_unlike_and_a_large_one_alike():
 def test_pathological_clients_hold_as_many_classes_as_asked():
     found = classes(partition(LABELS, 8, Pathological(classes_per_client=2), 0))
     assert {int((counts > 0).sum()) for counts in found} == {2}
+
+
+def test_a_class_of_its_own_is_the_librarys_cut():
+    library = NaturalIdPartitioner(partition_by="label")
+    library.dataset = Dataset.from_dict({"row": range(600), "label": LABELS.tolist()})
+    ours = NaturalId().cut(LABELS, 4, seed=0)
+    assert [part.tolist() for part in ours] == [list(library.load_partition(i)["row"]) for i in range(4)]
+
+
+def test_natural_ids_have_one_owner_or_are_shared_where_they_are_too_few():
+    two = classes(partition(LABELS, 2, NaturalId(), 0))
+    assert [np.flatnonzero(counts).tolist() for counts in two] == [[0, 1], [2, 3]]
+    owners = {
+        tuple(np.flatnonzero(classes(partition(LABELS, 2, NaturalId(shuffle=True), s))[0])) for s in range(9)
+    }
+    assert len(owners) > 2
+    six = classes(partition(LABELS, 6, NaturalId(), 0))
+    assert [int(counts.argmax()) for counts in six] == [0, 0, 1, 1, 2, 3]
+    assert all((counts > 0).sum() == 1 for counts in six)
 
 
 def test_sizes_grow_as_asked():

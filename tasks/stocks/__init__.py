@@ -1,0 +1,1 @@
+"""Vectors of stocks from prices and texts, by contrastive learning."""
