@@ -29,6 +29,7 @@ from hauberk.experiments.deploy.folder import (
     write_file,
 )
 from hauberk.experiments.deploy.own_data import PARTITION, SHARED, deal
+from hauberk.experiments.deploy.processes import processes_of
 from hauberk.experiments.runner.data import data_of
 from hauberk.experiments.spec.loader import Spec, parse
 from hauberk.server.durable import write_whole
@@ -136,13 +137,20 @@ def add_client(folder: Folder) -> Path:
 
 
 def remove_client(folder: Folder, client: int) -> None:
-    """Takes a client's key from the table: from now on it is refused, and a SuperLink that runs forgets its node."""
+    """Takes a client's key from the table: from now on it is refused, and a SuperLink that runs forgets its node.
+
+    Where its folder is here, it goes, and what runs of it ends.
+    """
     keys = read_keys(folder.server.path)
     if str(client) not in keys:
         known = ", ".join(sorted(keys, key=int)) or "none"
         raise UserError(f"{folder.path}: there is no client {client}; there are: {known}")
     del keys[str(client)]
     write_keys(folder.server.path, keys)
+    for process in [
+        one for part in folder.parts if part.about.client == client for one in processes_of(part)
+    ]:
+        process.stop()
     shutil.rmtree(_client_folder(folder.server.path.parent, client), ignore_errors=True)
 
 

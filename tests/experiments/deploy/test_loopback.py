@@ -6,8 +6,9 @@ import os
 import ssl
 import tomllib
 from base64 import b64encode
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from datetime import UTC, datetime
+from pathlib import Path
 
 import httpx
 import pytest
@@ -17,6 +18,7 @@ from flwr.superlink.main import create_app
 
 from hauberk.experiments.deploy import proxy
 from hauberk.experiments.deploy.folder import open_folder
+from hauberk.experiments.deploy.processes import processes_of
 from hauberk.experiments.runner.chain import MODEL
 from hauberk.experiments.runner.execute import run
 from hauberk.experiments.runner.records import read_rounds, read_summary
@@ -180,10 +182,20 @@ def test_no_plain_http_is_spoken(deployment):
         httpx.post(f"http://127.0.0.1:{port}/v1/fleet/pull-messages", timeout=5)
 
 
+def is_alive(pid: int) -> bool:
+    """Returns whether a process is there and not only waits for its parent to hear of its end."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes() != b""
+    return False
+
+
 def test_a_key_that_was_removed_never_comes_back(deployment):  # the last test: client 2 is gone after it
     keys = deployment / "server" / "client_keys.toml"
     before = keys.read_text()
+    ran = [process.pid() for process in processes_of(open_folder(deployment).parts[3])]
     assert here("remove-client", deployment, "2")[0] == 0
+    assert ran
+    assert not any(map(is_alive, ran))
     keys.write_text(before)
     code, text = here("status", deployment / "server")
     assert code == 2
