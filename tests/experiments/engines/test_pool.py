@@ -20,7 +20,8 @@ import ray
 from hauberk.experiments.engines import cluster
 from hauberk.experiments.engines.cluster import Workers
 from hauberk.experiments.engines.losses import KILLED, OUT_OF_MEMORY, given_up, reason_of
-from hauberk.experiments.engines.pool import NoWorkersError, Pool, WorkFailed, arrival
+from hauberk.experiments.engines.pool import NoWorkersError, Pool, WorkFailed
+from hauberk.experiments.engines.worker_slot import arrival
 from hauberk.tasks.errors import UserError
 
 pytestmark = pytest.mark.xdist_group("processes")  # one at a time: each starts several of its own
