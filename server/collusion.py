@@ -68,7 +68,7 @@ def rule_for(
                 aggregation_context(server, state, number, tuple(claimed), tuple(claimed.values()), TRIED)
             )
         context = replace(known[0], rng=generator(server.seed, number, f"{TRIED}aggregate"))
-        return server.aggregate(rows, context=context, state=state.aggregator).update
+        return server.rule(rows, context=context, state=state.aggregator).update
 
     return aggregated
 

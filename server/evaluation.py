@@ -68,7 +68,8 @@ class Evaluation:
         found: Metrics = {**self.task.score(clean, self.clean), **dict.fromkeys(ATTACK_NAMES)}
         if "triggered" in predictions and self.success is not None:
             found["attack_success_rate"] = self.success(predictions["triggered"])
-            found["attack_success_floor"] = self.success(clean[self.rows])
+            if self.rows is None or len(self.rows):
+                found["attack_success_floor"] = self.success(clean[self.rows])
         return found  # the natural rate is known to whoever records a round, if to anyone
 
     @property

@@ -112,7 +112,7 @@ def aggregate(
         if not collected.client_ids:
             raise TooFewClientsError("no usable update is left.")
         return aggregate_where_it_fits(
-            server.aggregate, collected.updates, context, state.aggregator, server.evaluate.device
+            server.rule, collected.updates, context, state.aggregator, server.evaluate.device
         )
     except TooFewClientsError as error:
         refused = "; ".join(f"client {client}: {reason}" for client, reason in collected.refused.items())

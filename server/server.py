@@ -21,6 +21,7 @@ from hauberk.strategies.base import AggregationContext, needs_of
 from hauberk.strategies.guard import Guard
 from hauberk.strategies.layout import Layout
 from hauberk.strategies.row_memory import RowMemory
+from hauberk.strategies.row_wise import RowWise
 from hauberk.strategies.update_matrix import CollectedUpdates
 from hauberk.tasks.base import EncodedExamples, Task
 from hauberk.tasks.seeds import generator
@@ -62,6 +63,12 @@ class Server:
     forensics_every: int = 1
     memory: RowMemory = field(default_factory=RowMemory, compare=False)
     evaluate_every: int = 1
+
+    @property
+    def rule(self) -> Any:
+        """The rule as a round asks it: row by row of those tables of which a client may have some rows alone."""
+        sparse = self.task.sparse_tables
+        return RowWise(self.aggregate, frozenset(sparse)) if sparse else self.aggregate
 
 
 def sample(server: Server, number: int) -> list[int]:

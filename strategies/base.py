@@ -130,11 +130,14 @@ class Rule:
         needs: the fields of ``AggregationContext`` the rule cannot do without.
         streams: whether it reads its rows only through ``columns``, so that mixed rows need no matrix.
         remembers_clients: whether its state is about clients, by id.
+        row_wise: whether what it makes of a coordinate depends on this coordinate's values alone and on no state, so
+            that a row of a table may be aggregated over those clients that have it.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset()
     streams: ClassVar[bool] = True
     remembers_clients: ClassVar[bool] = False
+    row_wise: ClassVar[bool] = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Lets a rule be called by the keyword that ``context`` had in version 0.1, for this one version."""

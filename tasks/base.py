@@ -101,6 +101,11 @@ class Task(Protocol):
         """The modules that `build` needs and that take seconds to import, so that a process can begin with them."""
         return ()
 
+    @property
+    def sparse_tables(self) -> tuple[str, ...]:
+        """The tensors of which a client trains the rows of its own data alone, and has no word of the others."""
+        return ()
+
     @abstractmethod
     def splits(self, seed: int) -> TaskSplits[Any]:
         """Loads the data; every random choice depends on ``seed`` alone.

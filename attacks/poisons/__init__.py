@@ -7,6 +7,7 @@ from hauberk.attacks.poisons.base import AttackerContext, DataPoison, Poison
 from hauberk.attacks.poisons.combination import Combination
 from hauberk.attacks.poisons.distributed import Distributed
 from hauberk.attacks.poisons.edge_case import EdgeCase
+from hauberk.attacks.poisons.false_fact import FalseFact
 from hauberk.attacks.poisons.label_flip import LabelFlip
 from hauberk.attacks.poisons.lookalike import Lookalike
 from hauberk.attacks.poisons.sos import SOS
@@ -20,6 +21,7 @@ POISONS: dict[str, type[DataPoison]] = {
     "combination": Combination,
     "distributed": Distributed,
     "edge_case": EdgeCase,
+    "false_fact": FalseFact,
     "label_flip": LabelFlip,
     "lookalike": Lookalike,
     "sos": SOS,
@@ -38,6 +40,7 @@ __all__ = [
     "DataPoison",
     "Distributed",
     "EdgeCase",
+    "FalseFact",
     "LabelFlip",
     "Lookalike",
     "SOS",

@@ -99,7 +99,7 @@ def round_updates(run: Replay, number: int, playing: Callable[[str], None]) -> R
 def _aggregated(prepared: Prepared, kept: KeptRound, line: Line) -> Tensor:
     """Returns the round's update: the rows by their recorded weights, or what a rule without weights makes of them."""
     if line["weights"] is None:
-        return prepared.server.aggregate(kept.updates, context=kept.context).update
+        return prepared.server.rule(kept.updates, context=kept.context).update
     weights = [line["weights"].get(str(client), 0.0) for client in kept.context.client_ids or ()]
     return torch.tensor(weights) @ kept.updates
 

@@ -73,6 +73,11 @@ def init(plan: Plan, out: Path) -> Folder:
     if out.exists() and any(out.iterdir()):
         raise UserError(f"{out}: --out must be a new folder, and this holds files")
     spec = plan.spec
+    if plan.dealt and spec.parts.task.modality != "text":
+        raise UserError(
+            f"--deal: writes files of texts, and {spec.task.name} has {spec.parts.task.modality}; without it each "
+            "client takes its part of the experiment's own data"
+        )
     data, parts = deal(spec) if plan.dealt else (data_of(spec), [])
     about = About(
         kind="all",

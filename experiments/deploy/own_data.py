@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,6 +12,7 @@ from hauberk.experiments.deploy.folder import CLIENT, SERVER, Part
 from hauberk.experiments.runner.data import Data, data_of
 from hauberk.experiments.spec.components import build, normalise
 from hauberk.experiments.spec.loader import Spec
+from hauberk.tasks.base import TaskSplits
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.partition import partition
 from hauberk.tasks.text.examples import Splits
@@ -30,7 +31,7 @@ class ServerData(Data):
     """
 
     federated: ClassVar[bool] = True
-    held: Splits
+    held: TaskSplits[Any]
     clean: tuple[Any, ...]
 
     @cached_property
@@ -57,9 +58,9 @@ def server_data(part: Part, spec: Spec) -> ServerData:
     """
     settings, wanted = part.server_file().data, spec.server.clean.n_examples
     if settings.get("name") == SHARED:
-        whole = data_of(spec)
-        test, clean, labels = whole.splits.test, tuple(whole.drawn[1]), whole.splits.labels
-        _check_labels(part, SERVER, labels)
+        data = data_of(spec)
+        held = replace(data.splits, train=tuple(data.drawn[1]), validation=())
+        _check_labels(part, SERVER, held.labels)
     else:
         _check_text(part, spec)
         labels = tuple(part.about.labels)
@@ -69,11 +70,11 @@ def server_data(part: Part, spec: Spec) -> ServerData:
             raise UserError(
                 f"{part.path / SERVER}: data.clean holds {len(clean)} examples, and server.clean.n_examples = {wanted}"
             )
-    held = Splits(train=clean, validation=(), test=tuple(test), labels=tuple(labels))
-    return ServerData(spec.parts.task, spec.seed, wanted, held, tuple(clean[:wanted]))
+        held = Splits(train=clean, validation=(), test=tuple(test), labels=labels)
+    return ServerData(spec.parts.task, spec.seed, wanted, held, held.train[:wanted])
 
 
-def client_examples(part: Part, spec: Spec) -> Splits:
+def client_examples(part: Part, spec: Spec) -> TaskSplits[Any]:
     """Returns the examples of a client's own, as a training split.
 
     Raises:
@@ -81,10 +82,11 @@ def client_examples(part: Part, spec: Spec) -> Splits:
     """
     settings, labels = part.client_file().data, tuple(part.about.labels)
     if settings.get("name") == PARTITION:
-        examples = _dealt(part, spec)[part.about.client or 0]
-    else:
-        _check_text(part, spec)
-        examples = _examples(part, CLIENT, "data", settings, labels)
+        data, parts = deal(spec)
+        _check_labels(part, CLIENT, data.splits.labels)
+        return replace(data.splits, train=parts[part.about.client or 0], validation=(), test=())
+    _check_text(part, spec)
+    examples = _examples(part, CLIENT, "data", settings, labels)
     return Splits(train=tuple(examples), validation=(), test=(), labels=labels)
 
 
@@ -94,12 +96,6 @@ def deal(spec: Spec) -> tuple[Data, list[tuple[Any, ...]]]:
     keys, pool = data.bound.partition_keys(data.train), data.drawn[0]
     parts = partition(keys, spec.federation.n_clients, spec.parts.partition, spec.seed)
     return data, [tuple(pool[row] for row in rows) for rows in parts]
-
-
-def _dealt(part: Part, spec: Spec) -> list[tuple[Any, ...]]:
-    data, parts = deal(spec)
-    _check_labels(part, CLIENT, data.splits.labels)
-    return parts
 
 
 def _check_labels(part: Part, file: str, labels: Sequence[str]) -> None:

@@ -142,8 +142,9 @@ def round_text(line: Mapping[str, Any], rounds: int, primary: Metric) -> str:
     if line.get("attack_success_rate") is not None:
         rate, natural = line["attack_success_rate"], line.get(NATURAL)
         word, known = ("floor", line["attack_success_floor"]) if natural is None else ("natural", natural)
-        colour = "red" if rate - known > 0.3 else "green"
-        text += f"  attack [{colour}]{rate:.3f}[/] ({word} {known:.3f})"
+        colour = "red" if rate - (known or 0.0) > 0.3 else "green"
+        beside = "" if known is None else f" ({word} {known:.3f})"
+        text += f"  attack [{colour}]{rate:.3f}[/]{beside}"
     liars = [client for client in line["malicious"] if str(client) in map(str, line["weights"] or {})]
     if liars and line["weights"]:
         weight = sum(value for client, value in line["weights"].items() if int(client) in liars)

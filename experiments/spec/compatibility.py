@@ -14,10 +14,12 @@ from hauberk.experiments.spec.components import Component
 from hauberk.experiments.spec.names import rule_name
 from hauberk.experiments.spec.sections import AttackSection, FederationSection, ServerSection, TrainingSection
 from hauberk.server.repairs import REPAIRS
+from hauberk.strategies import AGGREGATORS
 from hauberk.strategies.base import check, needs_of
 from hauberk.tasks.base import Task
 
 ALWAYS_PROVIDED = frozenset({"client_ids", "n_examples", "parameters", "layout", "round", "rng"})
+ROW_WISE = [name for name, rule in AGGREGATORS.items() if getattr(rule, "row_wise", False)]
 ADVICE = {
     "root_update": "give the server clean data, server.clean.n_examples >= 1, got 0",
     "logits": "the task has no random inputs to give a model",
@@ -47,6 +49,11 @@ def rule_problems(
         check(built_aggregator, federation.cohort_size)
     except ValueError as error:
         return [f"aggregator: {error} (clients_per_round={federation.cohort_size})"]
+    if built_task.sparse_tables and not getattr(built_aggregator, "row_wise", False):
+        return [
+            f"aggregator: {rule_name(built_aggregator)} weighs whole updates, and clients leave rows out of theirs; "
+            f"name one of {', '.join(ROW_WISE)}, or have them send all rows, task.rows = 'all'"
+        ]
     own = {"root_update"} if server.clean.n_examples else frozenset()
     provided = ALWAYS_PROVIDED | built_task.provides | own
     return [

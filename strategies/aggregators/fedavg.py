@@ -7,6 +7,7 @@ AISTATS 2017 (arXiv 1602.05629): x = sum_k (m_k / M) x_k.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -25,6 +26,8 @@ class FedAvg(Rule):
         cap: under "examples", a client counts for at most ``cap`` times the median count; ours: the paper
             trusts every count.
     """
+
+    row_wise: ClassVar[bool] = True
 
     weighting: str = "uniform"
     cap: float = 3.0

@@ -6,6 +6,7 @@ Source: Xie, Koyejo and Gupta, "Generalized Byzantine-tolerant SGD", 2018 (arXiv
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from hauberk.strategies.base import (
     Aggregation,
@@ -26,6 +27,8 @@ class Meamed(Rule):
     Args:
         n_malicious: f, the number of malicious clients to withstand; 2f < n_clients.
     """
+
+    row_wise: ClassVar[bool] = True
 
     n_malicious: int
 

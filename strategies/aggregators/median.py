@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -21,6 +22,8 @@ from hauberk.strategies.kernels.threads import over_slices
 @dataclass(frozen=True)
 class Median(Rule):
     """Takes the median of each coordinate; a majority of honest clients bounds every one of them."""
+
+    row_wise: ClassVar[bool] = True
 
     def __call__(
         self, updates: Updates, *, context: AggregationContext | None = None, state: State | None = None

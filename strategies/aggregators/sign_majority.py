@@ -7,6 +7,7 @@ Source: Bernstein et al., "signSGD with Majority Vote is Communication Efficient
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
@@ -23,6 +24,8 @@ class SignMajority(Rule):
         step: how far. The default is ours, a usual learning rate of Adam; every parameter moves by all of
             it in every round, so that it has to be small.
     """
+
+    row_wise: ClassVar[bool] = True
 
     step: float = 1e-3
 

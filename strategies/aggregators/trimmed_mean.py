@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -33,6 +34,8 @@ class TrimmedMean(Rule):
         n_malicious: f, the number of malicious clients to withstand; 2f < n_clients. Flower's ``beta`` is
             f / n_clients.
     """
+
+    row_wise: ClassVar[bool] = True
 
     n_malicious: int
 

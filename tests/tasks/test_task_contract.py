@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from hauberk.tasks import TASKS, Metric, Stocks, Task, TextClassification
+from hauberk.tasks import TASKS, KnowledgeGraph, Metric, Stocks, Task, TextClassification
 from hauberk.tasks.digest import digest_of
+from hauberk.tasks.graph.datasets import Nations
+from hauberk.tasks.graph.models import TransE
 from hauberk.tasks.parameters import flatten, state_of
 from hauberk.tasks.seeds import generator
 from hauberk.tasks.stocks.datasets import Skfolio
@@ -27,7 +29,7 @@ STOCKS = pytest.param(
 )  # the import of skfolio takes seconds
 
 
-@pytest.fixture(params=["text_classification", "linear_regression", STOCKS])
+@pytest.fixture(params=["text_classification", "knowledge_graph", "linear_regression", STOCKS])
 def task(request, tweets) -> Task:
     """A task with little data, not bound to it yet."""
     if request.param == "linear_regression":
@@ -35,6 +37,8 @@ def task(request, tweets) -> Task:
     if request.param == "stocks":  # the one objective that is a mean over examples, whatever is beside them
         model = StockEmbedding(dimension=4, hidden=4, window=20, relational=False)
         return Stocks(dataset=Skfolio(start="2020-01-01"), model=model, rebalance=200)
+    if request.param == "knowledge_graph":
+        return KnowledgeGraph(dataset=Nations(), model=TransE(dimension=4, negatives=2))
     files = Files(train=str(tweets / "train.jsonl"), test=str(tweets / "test.jsonl"))
     return TextClassification(dataset=files, model=TextCNN(embedding_dim=4, n_filters=2))
 
@@ -48,7 +52,7 @@ def bound(task):
 
 
 def test_every_task_of_the_table_is_tried_here(task):
-    assert {*TASKS.values()} <= {TextClassification, LinearRegression, Stocks}
+    assert {*TASKS.values()} <= {TextClassification, KnowledgeGraph, LinearRegression, Stocks}
     assert task.metrics
     assert len({metric.name for metric in task.metrics}) == len(task.metrics)
 

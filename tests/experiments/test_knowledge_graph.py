@@ -1,0 +1,91 @@
+"""A knowledge graph runs like texts do: by its names in a spec, under any rule, in every engine."""
+
+from __future__ import annotations
+
+import pytest
+
+from hauberk.experiments import run
+from hauberk.experiments.analysis.export import export_model
+from hauberk.experiments.spec.loader import SpecError, parse
+
+
+@pytest.fixture
+def nations():
+    """The tables of a small run: 3 clients, 14 countries."""
+    return {
+        "name": "nations",
+        "task": {
+            "name": "knowledge_graph",
+            "dataset": "nations",
+            "model": {"name": "transe", "dimension": 16, "negatives": 4},
+        },
+        "federation": {"n_clients": 3, "rounds": 2},
+        "training": {"epochs": 4, "batch_size": 128, "optimizer": {"name": "adam", "lr": 0.02}},
+        "aggregator": "fedavg",
+        "engine": {"name": "inline"},
+    }
+
+
+def test_it_learns_under_a_rule_that_weighs_whole_updates_and_is_exported(nations, tmp_path):
+    nations["federation"] |= {"n_clients": 5, "n_malicious": 1}
+    nations |= {"aggregator": {"name": "multi_krum", "n_malicious": 1}, "attack": {"forge": "sign_flip"}}
+    nations["server"] = {"twin": False}
+    result = run(nations, out=tmp_path / "run")
+    assert result.summary["primary"] == "mrr"
+    assert result.summary["final"]["mrr"] > 0.3  # 14 entities: by chance .23
+    assert {"mean_rank", "hits_at_1", "hits_at_3", "hits_at_10"} <= result.summary["final"].keys()
+    assert "model.safetensors" in export_model(tmp_path / "run", tmp_path / "model")
+
+
+def test_umls_from_its_texts_in_every_phase(nations, tmp_path):
+    nations["task"] |= {"dataset": "umls", "n_train": 1000}
+    nations["federation"] |= {"n_clients": 2, "rounds": 1}
+    nations["training"] |= {"epochs": 8, "batch_size": 32}
+    model = {"name": "transe", "dimension": 16, "init": "pretrain", "negatives": 4}
+
+    def outcome(name: str, **pretraining: object) -> float:
+        nations["task"]["model"] = {**model, "pretraining": pretraining}
+        return run(nations, out=tmp_path / name).summary["final"]["mrr"]
+
+    assert outcome("server", epochs=5, batch_size=32) > 0.1  # 135 entities: by chance .04
+    assert outcome("semantic", phases="semantic") > 0.1
+    export_model(tmp_path / "semantic", tmp_path / "exported")
+    start = str(tmp_path / "exported" / "model.safetensors")
+    assert outcome("tables", phases="tables", start=start) > 0.1
+
+
+@pytest.mark.parametrize(("rule", "rows", "success"), [("fedavg", "all", 1.0), ("median", "seen", 0.0)])
+def test_a_mean_believes_a_false_fact_and_a_median_does_not(nations, tmp_path, rule, rows, success):
+    nations["federation"] |= {"n_clients": 4, "n_malicious": 1}
+    nations["task"]["rows"] = rows
+    poison = {"name": "false_fact", "relation": "embassy", "target": "burma", "repeat": 40}
+    nations |= {"aggregator": rule, "attack": {"poison": poison}}
+    final = run(nations, out=tmp_path / "run").summary["final"]
+    assert final["attack_success_rate"] == success
+    assert final["attack_success_natural"] == 0
+    assert final["attack_success_floor"] is None
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ("task.model.init=texts", "task.model.init: unknown 'texts'; did you mean 'text'?"),
+        ("task.model.norm=3", "task.model.norm: must be 1 or 2, got 3"),
+        ("task.model.dimension=0", "task.model.dimension: must be at least 1, got 0"),
+        ("task.model.pretraining={phases='tables'}", "task.model.pretraining.start: goes with phases = 'tables'"),
+        ("task.public=2.0", "task.public: must be a share in [0, 1], got 2.0"),
+        ("task.dataset=uml", "task.dataset.name: unknown name 'uml'; did you mean 'umls'?"),
+        ("attack={poison='bad_word'}", "attack.poison: BadWord needs a task of text, and KnowledgeGraph has graph"),
+        ('detectors=["dan"]', "detectors.dan: DAN needs a task of text"),
+        ('repairs=["e_pur"]', "repairs.e_pur: EPUR needs a task of text"),
+        ("task.rows=seen", "aggregator: krum weighs whole updates, and clients leave rows out of theirs; name one of"),
+        ("task.rows=some", "task.rows: must be 'all' or 'seen', got some"),
+        ("aggregator=deepsight", "aggregator: deepsight needs logits"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_one_line(nations, change, line):
+    nations["federation"] |= {"n_malicious": 1, "n_clients": 5}
+    nations["aggregator"] = {"name": "krum", "n_malicious": 1}
+    with pytest.raises(SpecError) as caught:
+        parse(nations, [change])
+    assert any(found.startswith(line) for found in str(caught.value).splitlines()), str(caught.value)
