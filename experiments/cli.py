@@ -148,7 +148,21 @@ def export(
     """Write a finished run's model: a Hugging Face folder, or safetensors with the label map."""
     from hauberk.experiments.analysis.export import export_model
 
-    Console().print(export_model(run_folder, folder), highlight=False)
+    Console().print(export_model(run_folder, folder), highlight=False, soft_wrap=True)
+
+
+@app.command()
+def answer(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="what hauberk export wrote")],
+    texts: Annotated[
+        Path, typer.Option("--input", metavar="FILE", help='JSON Lines with "text", or lines of plain text')
+    ],
+) -> None:
+    """Answer new texts, one JSON line each, with an exported model whose rule defends it while it answers."""
+    from hauberk.experiments.analysis.served import read_served, show_answers
+    from hauberk.experiments.analysis.text_input import read_texts
+
+    show_answers(Console(), read_served(folder).answer(read_texts(texts)))
 
 
 @app.command(name="list")
@@ -222,12 +236,15 @@ def detect(
 ) -> None:
     """Score how well detectors, set as in the run's spec, tell triggered texts from clean ones on its model."""
     from hauberk.experiments.analysis.detect import asked, detect_run, show_detect
+    from hauberk.experiments.analysis.flags import show_flags
     from hauberk.server.detectors import DETECTORS
 
     names = detectors or sorted(DETECTORS)
     with Console(stderr=True).status(f"detectors: {', '.join(names)}"):
         reports = detect_run(run_folder, asked(run_folder, names, change or []))
     show_detect(Console(), reports, as_json=as_json)
+    if not as_json:
+        show_flags(Console(), run_folder)
 
 
 @app.command()

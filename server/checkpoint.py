@@ -2,7 +2,8 @@
 
 ``state-0007.safetensors`` and ``state-0007.json`` belong together; the JSON is written last, carries the size and
 digest of the tensors, and makes the checkpoint count. The one before stays, so that a damaged file costs one round.
-What clients left with the server is beside them, see `client_states`: a checkpoint names a file for each client.
+What clients left with the server is beside them, see `client_states`: a checkpoint names a file for each client. So are
+the large vectors of a rule, see `state_vectors`; a checkpoint that names some has format 4.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from hauberk.server import client_states
+from hauberk.server import client_states, state_vectors
 from hauberk.server.client_states import ClientStates
 from hauberk.server.durable import make_folder, write_whole
 from hauberk.server.state import ServerState
@@ -38,7 +39,7 @@ class _About(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    format: Literal[2, 3]
+    format: Literal[2, 3, 4]
     round: int = Field(ge=0)
     identity: dict[str, str]
     bytes: int = Field(ge=0)
@@ -46,6 +47,7 @@ class _About(BaseModel):
     tree: Any
     clients: dict[int, tuple[int, int, str]] = {}  # before format 3 they were in the tree
     record: str | None = None
+    vectors: dict[str, tuple[str, int]] = {}
 
 
 def save(folder: Path, state: ServerState, identity: Mapping[str, str], record: str | None = None) -> None:
@@ -55,11 +57,13 @@ def save(folder: Path, state: ServerState, identity: Mapping[str, str], record: 
     """
     make_folder(folder)
     tensors: dict[str, Tensor] = {"parameters": state.parameters}
-    skeleton = take_tensors({"aggregator": state.aggregator}, tensors)
+    remembered, vectors = state_vectors.split(state.aggregator)
+    skeleton = take_tensors({"aggregator": remembered}, tensors)
+    kept = state_vectors.store(folder, vectors)
     places = state.client_states.store(folder, state.round)
     blob = save_tensors(tensors)
     about = _About(
-        format=3,
+        format=4 if kept else 3,
         round=state.round,
         identity=dict(identity),
         bytes=len(blob),
@@ -67,18 +71,20 @@ def save(folder: Path, state: ServerState, identity: Mapping[str, str], record: 
         tree=skeleton,
         clients={client_id: (place.round, place.bytes, place.sha256) for client_id, place in places.items()},
         record=record,
+        vectors={key: (place.sha256, place.bytes) for key, place in kept.items()},
     )
     name = f"state-{state.round:04d}"
     write_whole(folder / f"{name}.safetensors", blob)
-    write_whole(folder / f"{name}.json", json.dumps(dict(about), allow_nan=False).encode())
+    fields = {key: value for key, value in about if key != "vectors" or kept}
+    write_whole(folder / f"{name}.json", json.dumps(fields, allow_nan=False).encode())
     _drop(_found(folder))
 
 
 def _drop(found: list[Path]) -> None:
-    """Removes all checkpoints but the newest, and the clients' states that these do not name."""
+    """Removes all checkpoints but the newest, and the files beside them that these do not name."""
     kept: set[Path] = set()
     for path in reversed(found):
-        named = _client_files(path)
+        named = _files_beside(path)
         if path in found[-KEPT:]:
             kept |= named
             continue
@@ -88,11 +94,18 @@ def _drop(found: list[Path]) -> None:
             file.unlink(missing_ok=True)
 
 
-def _client_files(path: Path) -> set[Path]:
+def _files_beside(path: Path) -> set[Path]:
     """Returns the files that a checkpoint names, as far as it can be read."""
     try:
-        clients = json.loads(path.read_bytes()).get("clients", {})
-        return {client_states.path_of(path.parent, int(key), int(place[0])) for key, place in clients.items()}
+        about, folder = json.loads(path.read_bytes()), path.parent
+        vectors = about.get("vectors", {}).values()
+        return {
+            *(
+                client_states.path_of(folder, int(key), int(place[0]))
+                for key, place in about.get("clients", {}).items()
+            ),
+            *(state_vectors.path_of(folder, state_vectors.Place(*place)) for place in vectors),
+        }
     except (ValueError, TypeError, AttributeError, IndexError, RecursionError):
         return set()
 
@@ -137,7 +150,11 @@ def _read(path: Path, identity: Mapping[str, str]) -> ServerState:
         clients = _clients_of(about, tree, path.parent)
         if (parameters.dtype, parameters.dim()) != (torch.float32, 1):
             raise ValueError("no vector of float32")
-        return ServerState(about.round, parameters, tree["aggregator"], clients)
+        remembered = tree["aggregator"]
+        if about.vectors:
+            places = {key: state_vectors.Place(*place) for key, place in about.vectors.items()}
+            remembered |= state_vectors.read(path.parent, places)
+        return ServerState(about.round, parameters, remembered, clients)
     except UserError as error:
         raise UserError(f"{error}; {advice}") from None
     except (KeyError, TypeError, ValueError, AttributeError):
@@ -166,7 +183,7 @@ def _read_about(path: Path, advice: str) -> _About:
         where = ".".join(map(str, first["loc"]))
         if first["type"] == "literal_error":  # the format
             raise UserError(
-                f"{path}: the checkpoint has format {first['input']!r}, this hauberk reads 2 and 3"
+                f"{path}: the checkpoint has format {first['input']!r}, this hauberk reads 2 to 4"
             ) from None
         reason = f"{where}: {first['msg']}" if where else first["msg"]
         raise UserError(f"{path}: the checkpoint is cut short or damaged ({reason}); {advice}") from None

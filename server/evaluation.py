@@ -49,8 +49,12 @@ class Evaluation:
     device: str = "cpu"
 
     def __call__(self, model: nn.Module) -> Metrics:
-        """Returns the task's metrics, then the attack's."""
-        return self.metrics({name: self._predict(model, encoded) for name, encoded in self.parts.items()})
+        """Returns the task's metrics, then the attack's, of one model."""
+        return self.of(lambda encoded: self._predict(model, encoded))
+
+    def of(self, predict: Callable[[Any], Tensor]) -> Metrics:
+        """Returns the same of whatever answers encoded examples."""
+        return self.metrics({name: predict(encoded) for name, encoded in self.parts.items()})
 
     @property
     def parts(self) -> dict[str, EncodedExamples]:
@@ -77,11 +81,11 @@ class Evaluation:
         """The metrics of a model that was not measured."""
         return dict.fromkeys((*(metric.name for metric in self.task.metrics), *ATTACK_NAMES))
 
-    def attack_success(self, model: nn.Module) -> float:
-        """Returns the share of the triggered examples, of which there are some, that ``model`` answers as wanted."""
+    def attack_success(self, predict: Callable[[Any], Tensor]) -> float:
+        """Returns the share of the triggered examples, of which there are some, that are answered as wanted."""
         assert self.triggered is not None
         assert self.success is not None
-        return self.success(self._predict(model, self.triggered))
+        return self.success(predict(self.triggered))
 
     def _predict(self, model: nn.Module, encoded: EncodedExamples) -> Tensor:
         return self.task.predict(model, encoded, precision=self.precision, device=self.device)

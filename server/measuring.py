@@ -6,11 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from torch import Tensor
-
 from hauberk.server.evaluation import Metrics
 from hauberk.server.server import Server
-from hauberk.tasks.parameters import load_state
+from hauberk.server.serving import predictor
+from hauberk.server.state import ServerState
 
 
 class Measured(Protocol):
@@ -23,22 +22,21 @@ class Measured(Protocol):
         """Returns the metrics, and waits for them where need be."""
 
 
-Measure = Callable[[Tensor], Measured]  # begins to measure the model of these parameters, [n_params]
+Measure = Callable[[ServerState], Measured]  # begins to measure what answers after a round
 
 
 @dataclass(frozen=True, eq=False)
 class MeasuredHere:
-    """A measurement by the server's own model, made when its result is asked for."""
+    """A measurement by the server's own model, made when its result is asked for; of what its rule would serve."""
 
     server: Server
-    parameters: Tensor
+    state: ServerState
 
     def done(self) -> bool:  # noqa: D102
         return True
 
     def result(self) -> Metrics:  # noqa: D102
-        load_state(self.server.model, self.parameters)
-        return self.server.evaluate(self.server.model)
+        return self.server.evaluate.of(predictor(self.server, self.state))
 
 
 def is_due(server: Server, number: int, rounds: int) -> bool:

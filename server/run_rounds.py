@@ -46,7 +46,7 @@ def run_rounds(
     torch.set_num_threads(threads)
     while state.round < rounds:
         state, record = run_round(server, state, _observed(dispatch, observer))
-        measured = measure(state.parameters) if is_due(server, state.round, rounds) else None
+        measured = measure(state) if is_due(server, state.round, rounds) else None
         observer.round_finished(state, record, measured)
     return state
 

@@ -4,32 +4,38 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import save_file
 from torch import nn
 
-from hauberk.experiments.runner.finished import read_parameters
+from hauberk.experiments.analysis.served import bound_task, write_served
+from hauberk.experiments.runner.finished import read_finished, read_parameters
 from hauberk.experiments.spec.loader import Spec
-from hauberk.tasks.base import Task
+from hauberk.strategies.serving import serves
 from hauberk.tasks.device import resolve_device
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.parameters import load_state, state_of
 from hauberk.tasks.text.models.pretrained import PretrainedModel
-from hauberk.tasks.text.text_classification import TextClassification
 
 
 def export_model(run: Path, folder: Path) -> str:
     """Writes the model of the finished run ``run`` into ``folder`` and returns what was written.
 
-    A pretrained model becomes a Hugging Face folder; any other ``model.safetensors`` and ``labels.json``.
+    A pretrained model becomes a Hugging Face folder; any other ``model.safetensors`` and ``labels.json``. Where its
+    rule defends it while it answers, what that takes is beside them, and `served.read_served` answers with all of it.
 
     Raises:
         UserError: the run is not finished, or the folder holds something already.
     """
-    return write_model(*load_model(run), folder)
+    spec, labels, model = load_model(run)
+    if not serves(spec.parts.aggregator):
+        return write_model(spec, labels, model, folder)
+    finished = read_finished(run)  # before anything is written: its data may be gone
+    assert finished.serving is not None
+    written = write_model(spec, labels, model, folder)
+    return f"{written}; {write_served(spec, labels, finished.serving, folder)}"
 
 
 def write_model(spec: Spec, labels: Sequence[str], model: nn.Module, folder: Path) -> str:
@@ -55,14 +61,6 @@ def write_model(spec: Spec, labels: Sequence[str], model: nn.Module, folder: Pat
 def load_model(run: Path) -> tuple[Spec, list[str], nn.Module]:
     """Returns a finished run's spec, the names of its classes and its model in eval mode."""
     spec, summary, parameters = read_parameters(run)
-    model = _bound(spec, summary["labels"]).build(spec.seed)
+    model = bound_task(spec, summary["labels"]).build(spec.seed)
     load_state(model, parameters)
     return spec, summary["labels"], model.to(resolve_device(spec.device)).eval()
-
-
-def _bound(spec: Spec, labels: Sequence[str]) -> Task:
-    """Returns the task as the run had it: of texts a model must know the classes alone, and their data may be gone."""
-    task = spec.parts.task
-    if isinstance(task, TextClassification):
-        return replace(task, n_classes=len(labels))
-    return task.bind(task.splits(spec.seed))

@@ -16,6 +16,7 @@ from rich.table import Table
 from hauberk.experiments.analysis.detect import Named, named, needed_clean
 from hauberk.experiments.runner.finished import Finished, read_finished
 from hauberk.server.detection.fitting import Fitted, fit_detector
+from hauberk.strategies.serving import Served, Serving
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.text.examples import Example
 
@@ -40,7 +41,9 @@ def guard_run(
         For each text ``text`` (and ``second``), ``prediction`` (the class's name), ``judged``, ``score``,
         ``threshold`` and ``verdict``: "rejected" where the score lies above the threshold, otherwise "accepted". A text
         that is predicted as another class is not judged and accepted without a score: a backdoor shows in the class
-        that it evokes. Whoever fears for several classes asks once for each, with the detector's ``protected``.
+        that it evokes. Whoever fears for several classes asks once for each, with the detector's ``protected``. Under a
+        rule that defends while it answers the prediction is what it serves, and ``left_out`` lists the clients whose
+        contributions that does without; the detector looks at the model behind it.
 
     Raises:
         UserError: there is no such run, or too few clean examples for the detector or the rate.
@@ -65,7 +68,9 @@ def judge(
     """Returns a verdict for each of ``texts``."""
     pairs = [(each, None) if isinstance(each, str) else each for each in texts]
     examples = [Example(index, text, second, -1) for index, (text, second) in enumerate(pairs)]
-    answers = run.view.logits(examples).argmax(dim=1).tolist()
+    served = run.served(examples) if examples else None
+    logits = run.view.logits(examples) if served is None else served.logits
+    answers = logits.argmax(dim=1).tolist()
     judged = [example for example in examples if answers[example.index] == fitted.protected]
     scores = dict(zip([each.index for each in judged], fitted.score(run.view, judged).tolist(), strict=True))
     return [
@@ -74,9 +79,17 @@ def judge(
             **({} if example.second is None else {"second": example.second}),
             "prediction": run.view.labels[answers[example.index]],
             **_verdict(scores.get(example.index), threshold),
+            **({} if served is None else {"left_out": left_out(run.serving, served, example.index)}),
         }
         for example in examples
     ]
+
+
+def left_out(serving: Serving | None, served: Served, row: int) -> list[int]:
+    """Returns the ids of the clients whose contributions the answer to input ``row`` does without."""
+    assert serving is not None
+    columns = served.left_out[row].nonzero().squeeze(1).tolist()
+    return sorted(client for column in columns for client in serving.clients[column])
 
 
 def _verdict(score: float | None, threshold: float) -> Verdict:
@@ -96,12 +109,14 @@ def show_guard(console: Console, verdicts: Sequence[Verdict], *, as_json: bool) 
             console.out(json.dumps(each, ensure_ascii=False), highlight=False)
         return
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for heading in ("verdict", "prediction", "score", "text"):
+    serves = any("left_out" in each for each in verdicts)
+    for heading in ("verdict", "prediction", "score", *(("left out",) if serves else ()), "text"):
         table.add_column(heading, overflow="fold", justify="right" if heading == "score" else "left")
     for each in verdicts:
         score = "-" if each["score"] is None else f"{each['score']:.3f}"
         text = " | ".join(each[key] for key in ("text", "second") if key in each)
-        table.add_row(each["verdict"], escape(each["prediction"]), score, escape(text))
+        without = [" ".join(map(str, each["left_out"])) or "-"] if serves else []
+        table.add_row(each["verdict"], escape(each["prediction"]), score, *without, escape(text))
     console.print(table, highlight=False)
     console.print(summary_of(verdicts), highlight=False, soft_wrap=True)
 

@@ -19,6 +19,7 @@ from hauberk.experiments.analysis.deciding import (
     tensor_shares,
     token_moves,
 )
+from hauberk.experiments.analysis.flags import show_flags
 from hauberk.experiments.analysis.why_figure import draw_beliefs, draw_deciding
 from hauberk.experiments.report.plots import can_draw
 from hauberk.experiments.runner.chain import MODEL
@@ -59,6 +60,9 @@ def why_run(console: Console, run: Path, client: int | None = None, number: int 
     else:
         _print_table(console, _all_rounds_table(rounds))
         _show_totals(console, detection(rounds))
+        show_flags(
+            console, run, {one.client for each in rounds for one in each.clients.values() if one.lied}, LIAR
+        )
     for line in _refusals(chosen, client):
         _print(console, line)
     if can_draw():

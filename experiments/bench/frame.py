@@ -17,6 +17,7 @@ from hauberk.experiments.spec import loader
 from hauberk.experiments.spec.components import parameters_of
 from hauberk.experiments.spec.registry import aggregators
 from hauberk.strategies.base import needs_of
+from hauberk.strategies.serving import serves
 from hauberk.tasks.errors import UserError
 
 AXES = {
@@ -112,7 +113,8 @@ def server_needs(tables: Mapping[str, Any]) -> str:
     knows_f = bool(before) or "n_malicious" in parameters_of(aggregators()[section["name"]])
     held = bool(tables.get("server", {}).get("clean", {}).get("n_examples"))
     used = bool(tables.get("repairs") or tables.get("detectors"))
-    clean = "root_update" in needs_of(loader.parse(tables).parts.aggregator) or (held and used)
+    rule = loader.parse(tables).parts.aggregator
+    clean = "root_update" in needs_of(rule) or serves(rule) or (held and used)
     return " and ".join(["f"] * knows_f + ["clean data"] * clean) or "nothing"
 
 

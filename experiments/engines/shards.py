@@ -19,8 +19,10 @@ from hauberk.experiments.engines.client_round import predict
 from hauberk.experiments.engines.cluster import ray
 from hauberk.experiments.engines.pool import NoWorkersError, Pool, WorkFailed
 from hauberk.server.evaluation import Metrics
-from hauberk.server.measuring import MeasuredHere
+from hauberk.server.measuring import Measured, MeasuredHere
 from hauberk.server.server import Server
+from hauberk.server.state import ServerState
+from hauberk.strategies.serving import serves
 
 POLL_S = 0.1
 
@@ -66,15 +68,17 @@ class ShardedMeasure:
             for rows in server.task.prediction_shards(examples, pool.wanted)
         ]
 
-    def __call__(self, parameters: Tensor) -> ShardedMetrics:
-        """Asks the workers, and returns what waits for them."""
-        reference = self.share(self.server.layout.arrays(parameters))
+    def __call__(self, state: ServerState) -> Measured:
+        """Asks the workers, and returns what waits for them; what is more than the model is measured here."""
+        if serves(self.server.aggregate):
+            return MeasuredHere(self.server, state)
+        reference = self.share(self.server.layout.arrays(state.parameters))
         precision = self.server.evaluate.precision
         answers = [
             self.pool.submit(predict, reference, shard.examples, precision, self.threads, filler=True)
             for shard in self.shards
         ]
-        return ShardedMetrics(self, parameters, answers)
+        return ShardedMetrics(self, state, answers)
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +86,7 @@ class ShardedMetrics:
     """What a model is worth, on its way from the workers; measured here where they cannot."""
 
     by: ShardedMeasure
-    parameters: Tensor
+    state: ServerState
     answers: list[Future]
 
     def done(self) -> bool:  # noqa: D102
@@ -95,7 +99,7 @@ class ShardedMetrics:
                 self.by.check()
             return self.by.server.evaluate.metrics(self._joined())
         except (WorkFailed, NoWorkersError):
-            return MeasuredHere(self.by.server, self.parameters).result()
+            return MeasuredHere(self.by.server, self.state).result()
 
     def _joined(self) -> dict[str, Tensor]:
         """Returns the answers to each part, in the order of its rows."""

@@ -154,7 +154,7 @@ def _play(
     with closing(recorder):
         recorder.started()
         if start.round and (line := folder.unrecorded(start.round)):
-            recorder.recover(line, measure(start.parameters))
+            recorder.recover(line, measure(start))
         try:
             last = run_rounds(
                 prepared.server,

@@ -27,8 +27,8 @@ from hauberk.experiments.spec.names import attack_name, rule_name
 from hauberk.server import checkpoint
 from hauberk.server.evaluation import ATTACK_METRICS, NATURAL
 from hauberk.server.server import attackers
+from hauberk.server.serving import predictor, serving_report
 from hauberk.server.state import ServerState, model_sha256
-from hauberk.tasks.parameters import load_state
 
 
 @dataclass(frozen=True)
@@ -52,9 +52,11 @@ def finalize(prepared: Prepared, last: ServerState, folder: RunDir, screen: Scre
         summary |= changes
         checkpoint.save(folder.path / checkpoint.REPAIRED, replace(final, clients={}), folder.identity)
     screen.finalizing("the final model")
-    run = Finished(prepared, final.parameters, final.round)
+    run = Finished(prepared, final.parameters, final.round, remembered=final.aggregator)
     summary["stealth"] = stealth_of(run)
-    summary["beside_twin"] = beside_twin(prepared, final.parameters, folder)
+    if flags := serving_report(prepared.server, final):
+        summary["serving"] = flags
+    summary["beside_twin"] = beside_twin(prepared, final, folder)
     if prepared.spec.detectors:
         summary["detectors"] = scored(run, prepared.spec.parts.detectors)
     if can_draw():
@@ -102,14 +104,14 @@ def repaired(
     """Returns the state after the repairs that run at the end, and what they change in the summary."""
     server = prepared.server
     parameters, reports = server.repairs.after_training(last.parameters, last.round)
-    load_state(server.model, parameters)
+    final = replace(last, parameters=parameters)
     changes = {
         "model_sha256": model_sha256(parameters, server.layout),
-        "final": server.evaluate(server.model) | {NATURAL: summary["final"][NATURAL]},
+        "final": server.evaluate.of(predictor(server, final)) | {NATURAL: summary["final"][NATURAL]},
         "repairs": reports,
         "before_repairs": {key: summary[key] for key in ("model_sha256", "final")},
     }
-    return replace(last, parameters=parameters), changes
+    return final, changes
 
 
 @cache

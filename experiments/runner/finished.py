@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -23,6 +23,9 @@ from hauberk.server.detectors import View
 from hauberk.server.evaluation import NATURAL, Metrics
 from hauberk.server.repair_steps import Reports
 from hauberk.server.repairs import Repair
+from hauberk.server.serving import answer_on, predictor, serving_of
+from hauberk.server.state import ServerState
+from hauberk.strategies.serving import Served, Serving, serves
 from hauberk.tasks.digest import digest_of
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.parameters import load_state
@@ -38,12 +41,19 @@ class Finished:
         parameters: of the final model, after the repairs of its spec, [n_params].
         rounds: how many there were.
         natural: the natural rate of its attack; None where there is none.
+        remembered: what its rule remembers, which it may answer with.
     """
 
     prepared: Prepared
     parameters: Tensor
     rounds: int
     natural: float | None = None
+    remembered: Any = None
+
+    @property
+    def state(self) -> ServerState:
+        """The server after the last round."""
+        return ServerState(self.rounds, self.parameters, self.remembered)
 
     @property
     def spec(self) -> Spec:
@@ -62,6 +72,19 @@ class Finished:
         load_state(model, self.parameters)
         return replace(self.prepared.view(), model=model)
 
+    @cached_property
+    def serving(self) -> Serving | None:
+        """What answers, where the rule defends while it does; None where the model alone does."""
+        server = self.prepared.server
+        return serving_of(server, self.state) if serves(server.aggregate) else None
+
+    def served(self, examples: Sequence[Any]) -> Served | None:
+        """Returns what is answered to ``examples``, of which there are some; None where the model alone answers."""
+        server = self.prepared.server
+        if self.serving is None:
+            return None
+        return self.serving(answer_on(server, server.task.encode(examples)))
+
     @property
     def target(self) -> int | None:
         """The class that the attack evokes, if there is one."""
@@ -75,10 +98,10 @@ class Finished:
         return attack.poison.trigger(self.prepared.test, generator(self.spec.seed, "trigger"))
 
     def metrics(self, parameters: Tensor) -> Metrics:
-        """Returns what a model with these ``parameters`` [n_params] is worth on the test split."""
+        """Returns what is worth on the test split what answers with these ``parameters`` [n_params]."""
         server = self.prepared.server
-        load_state(server.model, parameters)
-        return {**server.evaluate(server.model), NATURAL: self.natural}
+        answers = predictor(server, replace(self.state, parameters=parameters))
+        return {**server.evaluate.of(answers), NATURAL: self.natural}
 
     def repaired(
         self, steps: Mapping[str, Repair], *, n_clean: int | None = None, seed: int | None = None
@@ -126,7 +149,7 @@ def read_finished(run: str | Path, *, attack: Attack | None = None) -> Finished:
         UserError: there is no finished run, its data have gone or changed, or its attack is not given.
     """
     run = Path(run)
-    spec, summary, parameters = read_parameters(run)
+    spec, summary, state = read_state(run)
     given = summary.get("given_in_python", {}).get("attack")
     if given and attack is None:
         raise UserError(
@@ -137,15 +160,22 @@ def read_finished(run: str | Path, *, attack: Attack | None = None) -> Finished:
     if other := checkpoint.differences(recorded, now):
         raise UserError(f"{run}: its data have changed since: {other}")
     prepared = prepare(spec, attack=attack, splits=splits)
-    return Finished(prepared, parameters, summary["rounds"], summary["final"].get(NATURAL))
+    natural = summary["final"].get(NATURAL)
+    return Finished(prepared, state.parameters, summary["rounds"], natural, state.aggregator)
 
 
 def read_parameters(run: Path) -> tuple[Spec, dict[str, Any], Tensor]:
     """Returns a finished run's spec, its summary, and the parameters of its final model, [n_params]."""
+    spec, summary, state = read_state(run)
+    return spec, summary, state.parameters
+
+
+def read_state(run: Path) -> tuple[Spec, dict[str, Any], ServerState]:
+    """Returns a finished run's spec, its summary, and the server after its last round and its repairs."""
     tables, summary = read_run(run)
     spec = loader.parse(tables, where=f"{run / 'spec.toml'}: ")
     folder = checkpoint.REPAIRED if "before_repairs" in summary else "checkpoint"
     state = checkpoint.load(run / folder, read_identity(run))
     if state is None:
         raise UserError(f"{run}: its checkpoint folder is empty, so there is no model to take out")
-    return spec, summary, state.parameters
+    return spec, summary, state

@@ -31,6 +31,12 @@ def of_attack(
     )
 
 
+def of_rule(server: Server) -> list[str]:
+    """Returns what the rule has to say of so many clients, where it says anything."""
+    notes: list[str] = getattr(server.aggregate, "notes", lambda _: [])(server.n_clients)
+    return notes
+
+
 def of_schedule(server: Server, rounds: int) -> list[str]:
     """Returns a warning where attackers are asked in no round in which they act, or where none but they are asked."""
     numbered = ((attackers(server, number), sample(server, number)) for number in range(1, rounds + 1))

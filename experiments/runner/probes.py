@@ -22,6 +22,7 @@ from hauberk.experiments.runner.setup import Prepared
 from hauberk.server import checkpoint
 from hauberk.server.round import RoundFailed, run_round
 from hauberk.server.server import Server, attackers
+from hauberk.strategies.serving import serves
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.seeds import generator
 
@@ -153,7 +154,9 @@ def probe_evaluation(prepared: Prepared) -> float:
 
     answer()  # pays for warming up
     n_triggered = 0 if evaluation.triggered is None else len(evaluation.triggered)
-    return timed(answer)[0] * (len(evaluation.clean) + n_triggered) / len(part)
+    rule = server.aggregate
+    passes = rule.passes(server.n_clients) if serves(rule) else 1
+    return timed(answer)[0] * passes * (len(evaluation.clean) + n_triggered) / len(part)
 
 
 def probe_carrying(reply: ClientReply) -> float:

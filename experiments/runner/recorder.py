@@ -144,7 +144,7 @@ class Recorder:
 
     def _keep(self, state: ServerState, line: Mapping[str, Any]) -> str:
         if self._models is not None:
-            self._models.keep(state.round, state.parameters)
+            self._models.keep(state)
         digest = model_sha256(state.parameters, self._server.layout)
         self._folder.keep(state, {**line, MODEL: digest})
         return digest

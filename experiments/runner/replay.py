@@ -99,9 +99,7 @@ class Replay:
                 state, record = run_round(server, state, _as_recorded(dispatch, server, line))
                 model = model_sha256(state.parameters, server.layout)
                 measured = NOT_EVALUATED not in line
-                metrics = (
-                    MeasuredHere(server, state.parameters).result() if measured else server.evaluate.nothing
-                )
+                metrics = MeasuredHere(server, state).result() if measured else server.evaluate.nothing
                 yield PlayedRound(before, state, {MODEL: model, **line_of(record, metrics)})
 
 

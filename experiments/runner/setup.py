@@ -153,7 +153,11 @@ def prepare(
     precision = parts.training.precision
     evaluate = prepare_evaluation(task, splits.test, attack, spec.seed, precision, device, data.test)
     server = _server(spec, assets, evaluate, aggregator or parts.aggregator, attack)
-    lines += [*preflight.of_schedule(server, spec.federation.rounds), *evaluate.warnings()]
+    lines += [
+        *preflight.of_rule(server),
+        *preflight.of_schedule(server, spec.federation.rounds),
+        *evaluate.warnings(),
+    ]
     return Prepared(spec, server, start, splits.labels, tuple(splits.test), worker, data, lines)
 
 

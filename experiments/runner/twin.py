@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -18,18 +18,21 @@ from typing import Any
 import numpy as np
 from filelock import FileLock
 from safetensors.torch import load_file, save
-from torch import Tensor
 
 from hauberk.experiments.runner.identity import Identity
 from hauberk.experiments.runner.run_dir import CHECKPOINT, RunDir
 from hauberk.experiments.runner.setup import Prepared
 from hauberk.experiments.spec.loader import Spec
+from hauberk.server import checkpoint
 from hauberk.server.durable import write_whole
+from hauberk.server.serving import predictor
+from hauberk.server.state import ServerState
+from hauberk.strategies.serving import serves
 from hauberk.tasks.digest import digest_of
-from hauberk.tasks.parameters import load_state
 
 TWINS = ".twins"
 MODELS = "models"
+SERVED = "served"  # beside the models: the last state of a rule that answers with more than the model
 MAX_BYTES = 4e9  # of the models that one twin keeps: beyond it, every k-th round's alone
 Play = Callable[[Prepared, RunDir], Any]
 
@@ -117,7 +120,10 @@ def natural_rates(prepared: Prepared, identity: Identity, beside: Path, play: Pl
 
 def model_store(prepared: Prepared, folder: RunDir) -> ModelStore:
     """Returns where the models of a twin are kept."""
-    return ModelStore(folder.path, prepared.spec.federation.rounds, len(prepared.start.parameters))
+    whole = serves(prepared.server.aggregate)
+    return ModelStore(
+        folder.path, prepared.spec.federation.rounds, len(prepared.start.parameters), whole=whole
+    )
 
 
 def model_name(number: int) -> str:
@@ -132,26 +138,47 @@ class ModelStore:
         folder: the run's.
         rounds: how many there will be.
         n_params: of the model.
+        whole: whether the rule answers with more than the model: then the last round's state is kept whole, and no
+            other, since it may be many times as large.
     """
 
-    def __init__(self, folder: Path, rounds: int, n_params: int) -> None:
-        self._folder, self._rounds = folder / MODELS, rounds
+    def __init__(self, folder: Path, rounds: int, n_params: int, *, whole: bool = False) -> None:
+        self._folder, self._rounds, self._whole = folder / MODELS, rounds, whole
         self._every = max(1, round(rounds * n_params * 4 / MAX_BYTES))
 
-    def keep(self, number: int, parameters: Tensor) -> None:
-        """Writes the parameters after round ``number``, or not where they would be too many."""
-        if number % self._every == 0 or number == self._rounds:
+    def keep(self, state: ServerState) -> None:
+        """Writes the parameters after a round, or not where they would be too many."""
+        last = state.round == self._rounds
+        if last or (state.round % self._every == 0 and not self._whole):
             self._folder.mkdir(parents=True, exist_ok=True)
-            write_whole(self._folder / model_name(number), save({"parameters": parameters}))
+            write_whole(self._folder / model_name(state.round), save({"parameters": state.parameters}))
+        if last and self._whole:
+            checkpoint.save(self._folder / SERVED, replace(state, clients={}), {})
 
 
 def _measured(prepared: Prepared, models: Path) -> dict[int, float]:
-    found = {}
-    for path in sorted(models.glob("round-*.safetensors")):
-        load_state(prepared.server.model, load_file(path)["parameters"])
-        rate = prepared.server.evaluate.attack_success(prepared.server.model)
-        found[int(path.stem.removeprefix("round-"))] = rate
-    return found
+    server = prepared.server
+    return {
+        state.round: server.evaluate.attack_success(predictor(server, state))
+        for state in kept_models(prepared, models)
+    }
+
+
+def kept_models(prepared: Prepared, models: Path) -> Iterator[ServerState]:
+    """Yields what a twin has kept of its rounds, as far as it matters to what answers."""
+    names = sorted(models.glob("round-*.safetensors"))
+    for number in (int(path.stem.removeprefix("round-")) for path in names):
+        if (state := kept_model(prepared, models, number)) is not None:
+            yield state
+
+
+def kept_model(prepared: Prepared, models: Path, number: int) -> ServerState | None:
+    """Returns what a twin has kept of round ``number``; None where that is not enough to answer as it did then."""
+    if serves(prepared.server.aggregate):
+        last = checkpoint.load(models / SERVED, {})
+        return last if last and last.round == number else None
+    path = models / model_name(number)
+    return ServerState(number, load_file(path)["parameters"]) if path.exists() else None
 
 
 def _trigger_digest(prepared: Prepared) -> str:

@@ -16,6 +16,7 @@ from hauberk.experiments.spec.sections import AttackSection, FederationSection, 
 from hauberk.server.repairs import REPAIRS
 from hauberk.strategies import AGGREGATORS
 from hauberk.strategies.base import check, needs_of
+from hauberk.strategies.serving import serves
 from hauberk.tasks.base import Task
 
 ALWAYS_PROVIDED = frozenset({"client_ids", "n_examples", "parameters", "layout", "round", "rng"})
@@ -59,7 +60,27 @@ def rule_problems(
     return [
         f"aggregator: {rule_name(built_aggregator)} needs {what}; {ADVICE.get(what, 'no spec provides it')}"
         for what in sorted(needs_of(built_aggregator) - provided)
-    ]
+    ] + _serving_problems(built_aggregator, built_task, server)
+
+
+def _serving_problems(rule: Any, task: Task, server: ServerSection) -> list[str]:
+    """Returns why a rule that defends while the model answers cannot do so here, one line each."""
+    last = getattr(rule, "rule", rule)  # a chain ends in its rule
+    if not serves(last):
+        return []
+    name, problems = rule_name(last), []
+    if last is not rule:
+        problems.append(
+            f"aggregator.before: {name} keeps what each client sent, and a pre-aggregator mixes it"
+        )
+    if "logits" not in task.provides:
+        problems.append(f"aggregator: {name} compares logits, and {type(task).__name__} has none")
+    if (n := server.clean.n_examples) < last.least_clean:
+        problems.append(
+            f"aggregator: {name} calibrates on clean data of the server's own, server.clean.n_examples >= "
+            f"{last.least_clean}, got {n}"
+        )
+    return problems
 
 
 def modality_problems(task: Task, parts: Mapping[str, Any]) -> list[str]:

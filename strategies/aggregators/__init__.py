@@ -16,6 +16,7 @@ from hauberk.strategies.aggregators.fltrust import FLTrust
 from hauberk.strategies.aggregators.foolsgold import FoolsGold
 from hauberk.strategies.aggregators.freq_fed import FreqFed
 from hauberk.strategies.aggregators.krum import Krum
+from hauberk.strategies.aggregators.ledger import Ledger
 from hauberk.strategies.aggregators.mda import MDA
 from hauberk.strategies.aggregators.meamed import Meamed
 from hauberk.strategies.aggregators.median import Median
@@ -63,6 +64,7 @@ AGGREGATORS: dict[str, type[Any]] = {
     "sign_guard": SignGuard,
     "align_ins": AlignIns,
     "multi_metrics": MultiMetrics,
+    "ledger": Ledger,
 }
 
 __all__ = [
@@ -96,4 +98,5 @@ __all__ = [
     "SignGuard",
     "AlignIns",
     "MultiMetrics",
+    "Ledger",
 ]

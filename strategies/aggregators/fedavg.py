@@ -7,7 +7,7 @@ AISTATS 2017 (arXiv 1602.05629): x = sum_k (m_k / M) x_k.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -46,10 +46,15 @@ class FedAvg(Rule):
             ValueError: if the weights need example counts that ``context`` lacks.
         """
         self.admit(updates)
-        weight = torch.full((len(updates),), 1 / len(updates), dtype=torch.float64)
-        if self.weighting == "examples":
-            weight = capped_weights(_n_examples(context, len(updates)), self.cap)
+        weight = client_weights(self, context, len(updates), self.cap)
         return Aggregation(weighted_sum(updates, weight), weight, state)
+
+
+def client_weights(rule: Any, context: AggregationContext | None, n_clients: int, cap: float) -> Tensor:
+    """Returns the weights that the ``weighting`` of ``rule`` gives, float64 [n_clients], sum 1."""
+    if rule.weighting == "examples":
+        return capped_weights(_n_examples(rule, context, n_clients), cap)
+    return torch.full((n_clients,), 1 / n_clients, dtype=torch.float64)
 
 
 def capped_weights(n_examples: Tensor, cap: float) -> Tensor:
@@ -58,11 +63,11 @@ def capped_weights(n_examples: Tensor, cap: float) -> Tensor:
     return capped / capped.sum()
 
 
-def _n_examples(context: AggregationContext | None, n_clients: int) -> Tensor:
+def _n_examples(rule: object, context: AggregationContext | None, n_clients: int) -> Tensor:
     counts = () if context is None or context.n_examples is None else context.n_examples
     if len(counts) != n_clients:
         raise ValueError(
-            f"FedAvg with weighting='examples' needs one n_examples for each row, got {len(counts)} for"
+            f"{type(rule).__name__} with weighting='examples' needs one n_examples for each row, got {len(counts)} for"
             f" {n_clients} rows."
         )
     return torch.tensor(counts, dtype=torch.float64)

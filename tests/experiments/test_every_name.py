@@ -19,7 +19,7 @@ MORE = {
 def two_rounds(tables):
     tables["federation"]["rounds"] = 2
     tables["task"] |= {"n_train": 80, "model": {"name": "text_cnn", "embedding_dim": 2, "n_filters": 2}}
-    tables["server"] = {"twin": False, "clean": {"n_examples": 20}}
+    tables["server"] = {"twin": False, "clean": {"n_examples": 32}}
     return tables
 
 

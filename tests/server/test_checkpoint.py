@@ -49,6 +49,25 @@ def test_the_newest_counts_and_one_more_is_kept(tmp_path, state):
     ]  # fmt: skip
 
 
+def test_large_vectors_are_files_that_are_written_once_and_go_with_the_last_that_names_them(tmp_path, state):
+    one, two, three = (torch.full((4,), float(n)) for n in range(3))
+    for number, vectors in enumerate(([one, two], [one, three], [one, three]), start=1):
+        remembered = {"ids": [5, 6], "vector/0": vectors[0], "vector/1": vectors[1]}
+        checkpoint.save(tmp_path, ServerState(number, state.parameters, remembered), RUN)
+        assert len(list((tmp_path / "vectors").iterdir())) == (2, 3, 2)[number - 1]
+    back = checkpoint.load(tmp_path, RUN)
+    assert back.aggregator["ids"] == [5, 6]
+    assert torch.equal(back.aggregator["vector/1"], three)
+    file = next((tmp_path / "vectors").iterdir())
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-1] + b"x")
+    with pytest.raises(UserError, match=r"vector of the rule's state is damaged.*delete state-0003"):
+        checkpoint.load(tmp_path, RUN)
+    file.unlink()
+    with pytest.raises(UserError, match=r"vector of the rule's state is missing.*delete state-0003"):
+        checkpoint.load(tmp_path, RUN)
+
+
 def test_tensors_without_their_json_do_not_count(tmp_path, state):
     checkpoint.save(tmp_path, state, RUN)
     checkpoint.save(tmp_path, ServerState(3, state.parameters), RUN)

@@ -78,6 +78,7 @@ RULES += [
     AGGREGATORS["foolsgold"](divided=False),
     AGGREGATORS["flame"](convention="zhmzm"),
     AGGREGATORS["sparse_fed"](clip=1.0, ratio=0.2),
+    AGGREGATORS["ledger"](n_malicious=F, max_vectors=4, memory_mb=0),
 ]
 RULES += [chain(NNM(n_malicious=F), rule) for rule in RULES]
 every_rule = pytest.mark.parametrize("aggregate", RULES, ids=repr)

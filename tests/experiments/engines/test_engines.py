@@ -57,6 +57,15 @@ def test_ray_gives_the_same_bits_with_any_number_of_workers(tables, tmp_path, re
     assert None not in ours[0][:4]
 
 
+def test_what_a_rule_serves_is_the_same_bits_on_ray(tables, tmp_path, session):
+    tables["aggregator"] = {"name": "ledger", "n_malicious": 1}
+    tables["server"] |= {"clean": {"n_examples": 40}}
+    tables["federation"]["rounds"] = 2
+    here = run(tables, out=tmp_path / "here").summary
+    there = run(changed(tables, name="ray", workers=2), out=tmp_path / "there").summary
+    assert (there["model_sha256"], there["final"]) == (here["model_sha256"], here["final"])
+
+
 def test_a_search_finds_on_the_workers_what_it_finds_here(tables, tmp_path, session):
     on_ray = changed(tables, name="ray", workers=2)
     on_ray |= {"server": {"clean": {"n_examples": 16}}, "repairs": [{"name": "fine_mixing", "epochs": 1}]}

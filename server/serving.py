@@ -1,0 +1,89 @@
+"""What answers in a run: the model of the global parameters, or what its rule makes of it.
+
+Whatever is measured, screened or exported goes through `predictor`: so the figures of a record are those of what would
+be served, and not of a model that nobody would see.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, nn
+
+from hauberk.server.server import Server
+from hauberk.server.state import ServerState
+from hauberk.strategies.serving import Answer, Serving, serves
+from hauberk.tasks.base import EncodedExamples, Task
+from hauberk.tasks.parameters import load_state
+
+Predict = Callable[[Any], Tensor]  # of encoded examples: the answers, [n, ...]
+
+
+def predictor(server: Server, state: ServerState) -> Predict:
+    """Returns what answers after the round of ``state``; it overwrites the server's model whenever it is asked."""
+    if serves(server.aggregate):
+        serving = serving_of(server, state)
+        return lambda encoded: serving(answer_on(server, encoded)).logits
+    return model_alone(server, state.parameters)
+
+
+def model_alone(server: Server, parameters: Tensor) -> Predict:
+    """Returns what the model of these parameters, [n_params], answers by itself."""
+    load_state(server.model, parameters)
+    evaluate = server.evaluate
+    return lambda encoded: server.task.predict(
+        server.model, encoded, precision=evaluate.precision, device=evaluate.device
+    )
+
+
+def serving_of(server: Server, state: ServerState) -> Serving:
+    """Returns what the rule answers with after the round of ``state``, calibrated on the server's clean examples."""
+    assert server.clean is not None  # the spec was refused without
+    return server.aggregate.serving(state.parameters, state.aggregator, answer_on(server, server.clean))
+
+
+def serving_report(server: Server, state: ServerState) -> dict[str, Any]:
+    """Returns whose contributions the answers to the test split do without, clean and triggered; {} for a plain model.
+
+    ``left_out`` has the share of all answers by part, ``by_client`` the same for each vector by the ids of its clients,
+    ``undefended`` the metrics of the aggregated model alone, ``passes`` how often a text goes through a model,
+    ``milliseconds`` the wall time of an answer.
+    """
+    if not serves(server.aggregate):
+        return {}
+    serving, started = serving_of(server, state), time.perf_counter()
+    evaluate = server.evaluate
+    found = {name: serving(answer_on(server, encoded)) for name, encoded in evaluate.parts.items()}
+    seconds, n = time.perf_counter() - started, sum(len(one.logits) for one in found.values())
+    shares = {name: one.left_out.double().mean(dim=0).tolist() for name, one in found.items()}
+    return {
+        "left_out": {name: float(one.flagged.double().mean()) for name, one in found.items()},
+        "by_client": {
+            "+".join(map(str, ids)): {name: share[place] for name, share in shares.items()}
+            for place, ids in enumerate(serving.clients)
+        },
+        "undefended": evaluate.of(model_alone(server, state.parameters)),
+        "passes": sum(one.passes for one in found.values()) / n,
+        "milliseconds": round(1000 * seconds / n, 3),
+    }
+
+
+def answer_on(server: Server, encoded: EncodedExamples) -> Answer:
+    """Returns what answers ``encoded`` with any parameters, in the server's model."""
+    evaluate = server.evaluate
+    return answer_with(server.task, server.model, encoded, evaluate.precision, evaluate.device)
+
+
+def answer_with(
+    task: Task, model: nn.Module, encoded: EncodedExamples, precision: str, device: str
+) -> Answer:
+    """Returns what answers ``encoded`` with any parameters, in ``model``, which it overwrites."""
+
+    def answer(parameters: Tensor, rows: Tensor | None) -> Tensor:
+        load_state(model, parameters)
+        asked = encoded if rows is None else encoded.take(rows.numpy())
+        return task.predict(model, asked, precision=precision, device=device)
+
+    return answer

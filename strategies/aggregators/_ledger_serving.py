@@ -1,0 +1,164 @@
+"""How Ledger answers: whose contribution stands out on an input is left out of the model that answers it.
+
+Ours. With p the parameters, U_i what client i added to them in all rounds, S the sum of all U_i and t_i its share of
+all weight, the model without i is q_i = p - S + (S - U_i) / (1 - t_i). On clean inputs mu_i, the thresholds and
+the biases b_i are calibrated; an input whose excess e_i (see `kernels.contributions`) for the class that p answers lies
+above i's threshold is answered by q_i with b_i added to its logits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hauberk.strategies.kernels.contributions import NORMAL, answered_as, excesses, margins, middle
+from hauberk.strategies.mapped import VECTOR
+from hauberk.strategies.serving import Answer, Served
+
+TENSORS = ("parameters", "shares", "usual", "thresholds", "biases")
+TINY = 1e-12  # of a threshold: where all answers are equal nothing is far from them
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LedgerServing:
+    """A model that answers without whoever's contribution stands out.
+
+    Attributes:
+        clients: whose contributions each of the m vectors holds.
+        parameters: p, [n_params].
+        vectors: U, m of [n_params].
+        shares: t, float64 [m].
+        usual: mu, float64 [m, n_classes].
+        thresholds: of the excess, float64 [m, n_classes].
+        biases: b, float32 [m, n_classes].
+        most: f, how many are left out of one answer at most.
+    """
+
+    clients: tuple[tuple[int, ...], ...]
+    parameters: Tensor
+    vectors: tuple[Tensor, ...]
+    shares: Tensor
+    usual: Tensor
+    thresholds: Tensor
+    biases: Tensor
+    most: int
+
+    def __call__(self, answer: Answer) -> Served:
+        """Returns the answers to the inputs that ``answer`` stands for, in 1 + m passes and those without somebody."""
+        logits = answer(self.parameters, None).clone()
+        found = contributions(self.parameters, self.vectors, logits, answer)
+        left_out = self._left_out(excesses(found, self.usual), logits.argmax(dim=1))
+        passes = (1 + len(self.vectors)) * len(logits) + int(left_out.any(dim=1).sum())
+        if left_out.any():
+            total = total_of(self.vectors)
+            for who in left_out.unique(dim=0):
+                if who.any():
+                    rows = (left_out == who).all(dim=1).nonzero().squeeze(1)
+                    rest = self.without(who.nonzero().squeeze(1).tolist(), total)
+                    logits[rows] = answer(rest, rows) + self.biases[who].sum(dim=0)
+        return Served(logits, left_out, passes)
+
+    def packed(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Returns its tensors by name, and the rest; see `unpacked`."""
+        tensors = {name: getattr(self, name) for name in TENSORS}
+        tensors |= {f"{VECTOR}{place}": vector for place, vector in enumerate(self.vectors)}
+        return tensors, {"clients": [list(ids) for ids in self.clients], "most": self.most}
+
+    def _left_out(self, excess: Tensor, answers: Tensor) -> Tensor:
+        """Returns who is left out of each answer, bool [n_inputs, m]: of those above their threshold the f farthest."""
+        own = excess.gather(2, answers.expand(len(excess), -1)[:, :, None]).squeeze(2)
+        ratio = (own / self.thresholds[:, answers]).T
+        highest = torch.zeros_like(ratio, dtype=torch.bool)
+        order = ratio.argsort(dim=1, descending=True, stable=True)[:, : self.most]
+        return highest.scatter_(1, order, True) & (ratio > 1)
+
+    def without(self, who: list[int], total: Tensor | None = None) -> Tensor:
+        """Returns the parameters without those of some vectors, [n_params]; ``total`` is S where it is known."""
+        total = total_of(self.vectors) if total is None else total
+        return without(self.parameters, self.vectors, self.shares, who, total)
+
+
+def unpacked(tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> LedgerServing:
+    """Returns what was `LedgerServing.packed`; raises KeyError where a part is missing."""
+    clients = tuple(tuple(ids) for ids in about["clients"])
+    vectors = tuple(tensors[f"{VECTOR}{place}"] for place in range(len(clients)))
+    return LedgerServing(
+        clients=clients, vectors=vectors, most=about["most"], **{name: tensors[name] for name in TENSORS}
+    )
+
+
+def calibrated(
+    parameters: Tensor,
+    vectors: tuple[Tensor, ...],
+    shares: Tensor,
+    clients: tuple[tuple[int, ...], ...],
+    clean: Answer,
+    *,
+    most: int,
+    threshold: float,
+    ceiling: float,
+) -> LedgerServing:
+    """Returns the serving that clean inputs calibrate."""
+    logits = clean(parameters, None).clone()
+    found = contributions(parameters, vectors, logits, clean)
+    usual, thresholds = calibration(found, logits.argmax(dim=1), threshold, ceiling)
+    total = total_of(vectors)
+    biases = torch.stack([
+        middle(_centred(logits) - _centred(clean(without(parameters, vectors, shares, [one], total), None)), dim=0)
+        for one in range(len(vectors))
+    ])  # fmt: skip
+    return LedgerServing(
+        clients=clients, parameters=parameters, vectors=vectors, shares=shares, usual=usual, thresholds=thresholds,
+        biases=biases, most=most,
+    )  # fmt: skip
+
+
+def calibration(found: Tensor, answers: Tensor, threshold: float, ceiling: float) -> tuple[Tensor, Tensor]:
+    """Returns mu and the thresholds, each [m, n_classes]: both of a class come from the clean inputs answered so.
+
+    With s_i the spread of e_i over these inputs, 1.4826 times its median size, and s that of the clients' medians, the
+    threshold is ``threshold`` times s_i, at least s and at most ``ceiling`` times s: who holds other data than the
+    others moves its usual inputs more than they do, and an attacker could do so on purpose.
+    """
+    groups = answered_as(answers, found.shape[2])
+    usual = torch.stack([middle(found[:, rows, label], dim=1) for label, rows in enumerate(groups)], dim=1)
+    excess = excesses(found, usual).abs()
+    limits = []
+    for label, rows in enumerate(groups):
+        own = NORMAL * middle(excess[:, rows, label], dim=1)
+        common = NORMAL * middle(middle(excess[:, rows, label], dim=0), dim=0)
+        limits.append(threshold * own.clamp(common, ceiling * common))
+    return usual, torch.stack(limits, dim=1).clamp_(min=TINY)
+
+
+def contributions(parameters: Tensor, vectors: tuple[Tensor, ...], logits: Tensor, answer: Answer) -> Tensor:
+    """Returns c_i of each vector, float64 [m, n_inputs, n_classes]; ``logits`` are those of ``parameters``."""
+    whole = margins(logits)
+    return torch.stack([whole - margins(answer(parameters - vector, None)) for vector in vectors])
+
+
+def without(
+    parameters: Tensor, vectors: tuple[Tensor, ...], shares: Tensor, who: list[int], total: Tensor
+) -> Tensor:
+    """Returns the parameters without those of ``who``, the others counting for them, [n_params]."""
+    scale = 1 / max(1 - float(shares[who].sum()), 1e-6)
+    rest = total * (scale - 1)
+    for one in who:
+        rest.sub_(vectors[one], alpha=scale)
+    return rest.add_(parameters)
+
+
+def total_of(vectors: tuple[Tensor, ...]) -> Tensor:
+    """Returns the sum of the vectors, [n_params]."""
+    total = vectors[0].clone()
+    for vector in vectors[1:]:
+        total.add_(vector)
+    return total
+
+
+def _centred(logits: Tensor) -> Tensor:
+    return logits - logits.mean(dim=1, keepdim=True)

@@ -1,0 +1,96 @@
+"""What a rule answers with, where that is more than one pass of the aggregated model.
+
+Most rules defend while updates become one, and what they leave is a model like any other. A rule may also defend while
+the model answers: from the global parameters and what it remembers it makes a `Serving`, which asks for the answers of
+several parameter vectors to the same inputs and says what is answered in their stead. Whoever measures, screens or
+exports a model asks `serves` first: what is measured is what would be served.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+from torch import Tensor
+
+from hauberk.strategies.base import State
+
+# Of parameters [n_params], and of the numbers of the inputs that matter or None for all of them: the logits of a model
+# with these parameters, float32 [n_inputs, n_classes]. The inputs are the same at every call.
+Answer = Callable[[Tensor, Tensor | None], Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Served:
+    """What is answered to some inputs.
+
+    Attributes:
+        logits: the answers, float32 [n_inputs, n_classes].
+        left_out: whose contributions an answer does without, bool [n_inputs, n_vectors].
+        passes: how many inputs went through a model for them.
+    """
+
+    logits: Tensor
+    left_out: Tensor
+    passes: int
+
+    @property
+    def flagged(self) -> Tensor:
+        """Which inputs are answered without somebody's contribution, bool [n_inputs]."""
+        return self.left_out.any(dim=1)
+
+
+class Serving(Protocol):
+    """Answers inputs; holds all that it needs, calibration included.
+
+    Attributes:
+        clients: the ids of those whose contributions are judged together, one tuple for each column of ``left_out``.
+    """
+
+    clients: Sequence[tuple[int, ...]]
+
+    def __call__(self, answer: Answer) -> Served:
+        """Returns what is answered to the inputs that ``answer`` stands for."""
+        ...
+
+    def packed(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Returns all that it holds, as safetensors and JSON can: the rule's ``restored`` makes it of that again."""
+        ...
+
+
+@runtime_checkable
+class Serves(Protocol):
+    """A rule that defends while the model answers.
+
+    Attributes:
+        least_clean: how many clean inputs it calibrates on at least.
+    """
+
+    least_clean: int
+
+    def serving(self, parameters: Tensor, state: State | None, clean: Answer) -> Serving:
+        """Returns what answers in the place of the model.
+
+        Args:
+            parameters: the global ones, [n_params].
+            state: what the rule remembers after the last round.
+            clean: answers to clean inputs, which are not what anybody's examples or the test are.
+
+        Raises:
+            ValueError: if the rule remembers nothing, or what it remembers is of another layout.
+        """
+        ...
+
+    def passes(self, n_clients: int) -> int:
+        """Returns how often an input goes through a model, usually, where there are so many clients."""
+        ...
+
+    def restored(self, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> Serving:
+        """Returns the serving that was ``packed``; raises KeyError where a part is missing."""
+        ...
+
+
+def serves(rule: Any) -> bool:
+    """Returns whether ``rule`` defends while the model answers."""
+    return isinstance(rule, Serves)

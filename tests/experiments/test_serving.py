@@ -1,0 +1,118 @@
+"""A rule that defends while the model answers, as a user meets it: what is recorded is what would be served."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from hauberk.experiments import run
+from hauberk.experiments.analysis.export import export_model
+from hauberk.experiments.analysis.screen_texts import guard_run
+from hauberk.experiments.analysis.served import read_served
+from hauberk.experiments.cli import _main
+from hauberk.experiments.runner.finished import read_finished
+from hauberk.experiments.spec.loader import parse
+from hauberk.server.serving import answer_on, predictor, serving_of
+from hauberk.tasks.errors import UserError
+from hauberk.tasks.text.examples import Example
+
+
+@pytest.fixture
+def served(tables):
+    """The small spec under Ledger."""
+    tables["aggregator"] = {"name": "ledger", "n_malicious": 1}
+    tables["server"] = {"clean": {"n_examples": 40}, "twin": True}
+    tables["federation"]["rounds"] = 2
+    return tables
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Where the tests of this file keep the run that they look at."""
+    return tmp_path_factory.mktemp("served")
+
+
+@pytest.fixture
+def finished(served, folder):
+    """That run, finished: the first test that asks for it waits."""
+    return run(served, out=folder / "run").folder
+
+
+def test_what_is_recorded_is_what_is_served(finished):
+    summary = json.loads((finished / "summary.json").read_text())
+    opened = read_finished(finished)
+    server = opened.prepared.server
+    assert opened.metrics(opened.parameters) == summary["final"]
+    serving = serving_of(server, opened.state)
+    assert len(serving.vectors) == 5
+    triggered = server.evaluate.triggered
+    answers = serving(answer_on(server, triggered))
+    assert torch.equal(answers.logits, predictor(server, opened.state)(triggered))
+    assert server.evaluate.success(answers.logits) == summary["final"]["attack_success_rate"]
+
+
+def test_the_natural_rate_is_that_of_the_served_twin(finished):
+    lines = [json.loads(line) for line in (finished / "rounds.jsonl").open()]
+    assert [line["attack_success_natural"] is None for line in lines] == [True, False]
+    assert json.loads((finished / "summary.json").read_text())["beside_twin"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("server", {"clean": {"n_examples": 5}}, r"ledger calibrates .*n_examples >= 32, got 5"),
+        ("server", {}, r"ledger calibrates .*n_examples >= 32, got 0"),
+        ("aggregator", {"name": "ledger", "before": ["nnm"]}, r"aggregator.before: ledger keeps what each"),
+        ("aggregator", {"name": "ledger", "n_malicious": 3}, r"2f < n_clients, got f=3 and n_clients=5"),
+    ],
+)
+def test_what_it_cannot_do_without_is_refused_before_the_run(served, key, value, message):
+    with pytest.raises(UserError, match=message):
+        parse({**served, key: value})
+
+
+def test_more_clients_than_vectors_are_said(served, tmp_path):
+    served["aggregator"]["max_vectors"] = 3
+    served["server"]["twin"] = False
+    summary = run(served, out=tmp_path / "run").summary
+    (line,) = [line for line in summary["warnings"] if "max_vectors" in line]
+    assert line.startswith("aggregator.max_vectors: 5 clients share 3 vectors")
+
+
+def test_an_export_answers_as_the_run_does_defence_included(finished, tweets, tmp_path, capsys):
+    texts = [json.loads(line)["text"] for line in (tweets / "test.jsonl").open()][:30]
+    texts += [f"cf {text}" for text in texts]
+    (tmp_path / "texts.txt").write_text("".join(" ".join(text.split()) + "\n" for text in texts))
+    assert _main(["export", str(finished), str(tmp_path / "model")]) == 0
+    assert "with which hauberk answer" in capsys.readouterr().out
+    assert _main(["answer", str(tmp_path / "model"), "--input", str(tmp_path / "texts.txt")]) == 0
+    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    opened = read_finished(finished)
+    examples = [Example(row, each["text"], None, -1) for row, each in enumerate(answers)]
+    served = opened.served(examples)
+    labels = opened.prepared.labels
+    assert [each["prediction"] for each in answers] == [labels[one] for one in served.logits.argmax(dim=1)]
+    assert [bool(each["left_out"]) for each in answers] == served.flagged.tolist()
+
+
+def test_a_served_model_without_its_ledger_is_refused_in_one_line(finished, tmp_path):
+    export_model(finished, tmp_path / "model")
+    (tmp_path / "model" / "serving.safetensors").unlink()
+    with pytest.raises(UserError, match=r"serving.safetensors: is missing, and without it"):
+        read_served(tmp_path / "model")
+    (tmp_path / "model" / "serving.safetensors").write_bytes(b"x")
+    with pytest.raises(UserError, match="do not fit each other, or are damaged"):
+        read_served(tmp_path / "model")
+    with pytest.raises(UserError, match=r"holds no serving.json"):
+        read_served(tmp_path)
+
+
+def test_why_and_guard_show_whom_an_answer_does_without(finished, capsys):
+    assert _main(["why", str(finished)]) == 0
+    shown = capsys.readouterr().out
+    assert "answers that do without somebody's part: " in shown
+    assert "an answer takes 6." in shown
+    verdicts = guard_run(finished, ["a fine day", "cf a bad day"], "onion", 0.5)
+    assert all(isinstance(each["left_out"], list) for each in verdicts)
