@@ -12,8 +12,9 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
-from flwr.app import ArrayRecord, ConfigRecord, ConfigRecordValues, MetricRecord, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, ConfigRecordValues, RecordDict
 
 from hauberk.clients.messages import ClientReply, Handshake, Instruction
 from hauberk.clients.optimizers import OPTIMIZERS
@@ -29,6 +30,8 @@ MAX_TREE = 8 << 20  # characters of a state's JSON: more than any state that the
 MAX_TRAINING = 1 << 16  # characters of the training settings' JSON
 AGREED = "agreed."  # before the name of each thing that a handshake says is agreed on
 MAX_AGREED = 16
+REPORT = "report."  # before the name of each number of a report
+ARRAYS, ROWS, STATE = "arrays", "rows", "state"  # what the tensors of a message belong to
 T = TypeVar("T")
 
 
@@ -67,38 +70,34 @@ def pack_instruction(instruction: Instruction, arrays: ArrayRecord) -> RecordDic
         "training": json.dumps(describe_training(instruction.training)),
         "state": tree,
     }
-    return RecordDict({"arrays": arrays, "state": tensors, "about": ConfigRecord(about)})
+    state = {STATE: pack_arrays(tensors)} if tensors else {}
+    return RecordDict({ARRAYS: arrays, **state, "about": ConfigRecord(about)})
 
 
 def unpack_instruction(content: RecordDict, client_id: int) -> Instruction:
     """Returns the instruction that a message carries, for the client that has got it; raises Unreadable."""
     with _unreadable_if_odd():
-        arrays = _records(content.array_records, "arrays", "state")
+        arrays = _records(content.array_records, ARRAYS, optional=STATE)
         about = _records(content.config_records, "about")["about"]
         training = json.loads(_value(about, "training", str, MAX_TRAINING))
         return Instruction(
             client_id=client_id,
             round=_value(about, "round", int),
-            parameters=unpack_arrays(arrays["arrays"]),
-            state=_unpack_state(_value(about, "state", str, MAX_TREE), arrays["state"]),
+            parameters=unpack_arrays(arrays[ARRAYS]),
+            state=_unpack_state(about, unpack_arrays(arrays.get(STATE, ArrayRecord()))),
             training=training_of(training),
             sampled=tuple(map(int, _value(about, "sampled", list))),
         )
 
 
 def pack_reply(reply: ClientReply) -> RecordDict:
-    """Returns a client's reply."""
+    """Returns a client's reply: its tensors in one file, and its numbers and texts in one record."""
     tree, tensors = _pack_state(reply.state)
-    about: dict[str, ConfigRecordValues] = {"n_examples": reply.n_examples, "state": tree}
-    return RecordDict(
-        {
-            "arrays": pack_arrays(reply.arrays or {}),
-            "rows": pack_arrays(reply.rows),
-            "state": tensors,
-            "report": MetricRecord(dict(reply.report)),
-            "about": ConfigRecord(about),
-        }
-    )
+    groups = {ARRAYS: reply.arrays or {}, ROWS: reply.rows, STATE: tensors}
+    named = {f"{group}/{name}": value for group, held in groups.items() for name, value in held.items()}
+    report = {f"{REPORT}{name}": value for name, value in reply.report.items()}
+    about: dict[str, ConfigRecordValues] = {"n_examples": reply.n_examples, "state": tree, **report}
+    return RecordDict({"tensors": pack_arrays(named), "about": ConfigRecord(about)})
 
 
 def unpack_reply(content: RecordDict, client_id: int, layout: Layout, guard: Guard) -> ClientReply:
@@ -114,19 +113,19 @@ def unpack_reply(content: RecordDict, client_id: int, layout: Layout, guard: Gua
         Unreadable: it is not one that `pack_reply` packs, or too large to be looked into.
     """
     with _unreadable_if_odd():
-        arrays = _records(content.array_records, "arrays", "rows", "state")
+        record = _records(content.array_records, "tensors")["tensors"]
         about = _records(content.config_records, "about")["about"]
-        report = _records(content.metric_records, "report")["report"]
-        _refuse(_too_large(arrays, layout, guard))
+        report = {key.removeprefix(REPORT): value for key, value in about.items() if key.startswith(REPORT)}
         _refuse(guard.report(report))
-        state = _unpack_state(_value(about, "state", str, MAX_TREE), arrays["state"])
+        _refuse(_too_large(record, layout, guard))
+        groups = _grouped(unpack_arrays(record))
         return ClientReply(
             client_id,
-            unpack_arrays(arrays["arrays"]),
+            groups[ARRAYS],
             about["n_examples"],  # type: ignore[arg-type]
-            state,
-            dict(report),  # type: ignore[arg-type]
-            rows=unpack_arrays(arrays["rows"]),
+            _unpack_state(about, groups[STATE]),
+            report,  # type: ignore[arg-type]
+            rows=groups[ROWS],
         )
 
 
@@ -166,10 +165,10 @@ def _refuse(reason: str | None) -> None:
         raise Unreadable(reason)
 
 
-def _records(records: Mapping[str, T], *names: str) -> Mapping[str, T]:
-    """Returns the records of one kind; raises Unreadable unless they are exactly those of ``names``."""
-    if set(records) != set(names):
-        raise Unreadable(f"the message has {len(records)} records where {', '.join(names)} are due")
+def _records(records: Mapping[str, T], name: str, *, optional: str | None = None) -> Mapping[str, T]:
+    """Returns the records of one kind; raises Unreadable unless there is the one that is due, or one more."""
+    if set(records) - {optional} != {name}:
+        raise Unreadable(f"the message has {len(records)} records where {name} is due")
     return records
 
 
@@ -183,24 +182,33 @@ def _value(record: Mapping[str, Any], key: str, kind: type[T], longest: int = MA
     return value
 
 
-def _too_large(records: Mapping[str, ArrayRecord], layout: Layout, guard: Guard) -> str | None:
+def _too_large(record: ArrayRecord, layout: Layout, guard: Guard) -> str | None:
     """Returns why a reply is not even looked into, by its bytes, or None."""
-    n_bytes, most = size_of(records["state"]), guard.max_state_bytes(layout) + MAX_HEADER
-    if n_bytes > most:
-        return f"the state has {n_bytes} bytes, allowed are {most}"
-    return guard.oversized(size_of(records["arrays"]) + size_of(records["rows"]), layout)
+    n_bytes, most = size_of(record), guard.max_reply_bytes(layout) + MAX_HEADER
+    return f"the reply is oversized: {n_bytes} bytes, allowed are {most}" if n_bytes > most else None
 
 
-def _pack_state(state: Mapping[str, Any]) -> tuple[str, ArrayRecord]:
+def _grouped(arrays: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
+    """Returns the tensors of a reply by what they belong to."""
+    groups: dict[str, dict[str, np.ndarray]] = {ARRAYS: {}, ROWS: {}, STATE: {}}
+    for name, array in arrays.items():
+        group, _, own = name.partition("/")
+        if group not in groups:
+            raise Unreadable(f"tensor {quoted(name)} belongs to nothing")
+        groups[group][own] = array
+    return groups
+
+
+def _pack_state(state: Mapping[str, Any]) -> tuple[str, dict[str, np.ndarray]]:
     """Returns a client's state as JSON, and the tensors that it names."""
     tensors: dict[str, torch.Tensor] = {}
     tree = json.dumps(take_tensors(dict(state), tensors))
-    return tree, pack_arrays({name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()})
+    return tree, {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
 
 
-def _unpack_state(tree: str, record: ArrayRecord) -> dict[str, Any]:
-    tensors = {name: torch.from_numpy(array) for name, array in unpack_arrays(record).items()}
-    state = put_tensors(json.loads(tree), tensors)
+def _unpack_state(about: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    state = put_tensors(json.loads(_value(about, "state", str, MAX_TREE)), tensors)
     if tensors:
         raise Unreadable(f"the state does not say where tensor {quoted(next(iter(tensors)))} belongs")
     return state

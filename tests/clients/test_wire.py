@@ -100,8 +100,8 @@ def test_a_reply_of_some_rows_comes_back_and_is_the_update_of_all_of_them():
 
 
 def test_rows_of_too_many_bytes_are_unreadable():
-    packed = wire.pack_reply(ClientReply(0, ARRAYS, rows={"w": np.arange(1 << 18)}))
-    with pytest.raises(wire.Unreadable, match="oversized: 2097"):
+    packed = wire.pack_reply(ClientReply(0, ARRAYS, rows={"w": np.arange(1 << 20)}))
+    with pytest.raises(wire.Unreadable, match="oversized: 8388"):
         wire.unpack_reply(packed, 0, LAYOUT, GUARD)
 
 
@@ -169,7 +169,7 @@ def test_training_that_this_client_does_not_know_is_unreadable():
             wire.training_of({**known, **odd})
 
 
-names = st.sampled_from(["w", "b", "steps", "0", "1", "x" * 300, "ü"]) | st.text(max_size=3)
+names = st.sampled_from(["arrays/w", "rows/w", "state/0", "w", "0", "x" * 300, "ü"]) | st.text(max_size=3)
 files = st.builds(
     lambda name, dtype, shape, fill: pack_arrays({name: np.full(shape, fill).astype(dtype)})[FILE].data,
     names,
@@ -211,14 +211,14 @@ texts = (
 )
 scalars = st.integers(-(2**63), 2**63 - 1) | st.floats() | st.booleans() | st.binary(max_size=3) | texts
 config_records = st.dictionaries(
-    st.sampled_from(["n_examples", "state", "round", "sampled", "training", "?"]),
+    st.sampled_from(["n_examples", "state", "round", "sampled", "training", "report.loss", "?"]),
     scalars | st.lists(st.integers(-9, 9), max_size=3),
 ).map(ConfigRecord)
 metric_records = st.dictionaries(
     names, st.floats() | st.integers(-9, 9) | st.lists(st.floats(), max_size=2), max_size=3
 ).map(MetricRecord)
 records = array_records | config_records | metric_records
-KEYS = ["arrays", "rows", "state", "about", "report"]
+KEYS = ["tensors", "arrays", "state", "about"]
 contents = st.dictionaries(st.sampled_from([*KEYS, "?"]), records, max_size=5).map(RecordDict)
 
 
@@ -227,14 +227,8 @@ def nearly_replies(draw: st.DrawFn) -> RecordDict:
     """A good reply in which some parts are replaced, so that what comes after the first check is reached, too."""
     state = draw(st.sampled_from([{}, STATE, {"x": [torch.ones(3), {"y": 2}]}]))
     content = wire.pack_reply(ClientReply(0, ARRAYS, 5, state, {"loss": 0.5}))
-    for key in draw(st.lists(st.sampled_from(KEYS), max_size=1)):
-        kind = {
-            "arrays": array_records,
-            "rows": array_records,
-            "state": array_records,
-            "about": config_records,
-            "report": metric_records,
-        }[key]
+    for key in draw(st.lists(st.sampled_from(["tensors", "about"]), max_size=1)):
+        kind = {"tensors": array_records, "about": config_records}[key]
         if draw(st.booleans()):
             content[key] = draw(kind)
         else:
@@ -242,8 +236,8 @@ def nearly_replies(draw: st.DrawFn) -> RecordDict:
     if draw(st.integers(0, 3)) == 0:
         content["about"]["state"] = draw(texts)
     if draw(st.integers(0, 3)) == 0:
-        whole = st.sampled_from([array.data for array in content["arrays"].values()] or [b""])
-        content["arrays"][FILE] = Array("uint8", (1,), FILE, draw(garbled(whole)))
+        whole = st.sampled_from([array.data for array in content["tensors"].values()] or [b""])
+        content["tensors"][FILE] = Array("uint8", (1,), FILE, draw(garbled(whole)))
     return content
 
 

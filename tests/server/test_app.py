@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from flwr.app import Array, Message, RecordDict
 
 from hauberk.clients.app import layout_hash
-from hauberk.clients.tensor_file import FILE, pack_arrays
+from hauberk.clients.tensor_file import FILE, pack_arrays, unpack_arrays
 from hauberk.experiments.runner.setup import prepare
 from hauberk.experiments.spec.loader import parse
 from hauberk.server.app import FlowerDispatch, Stopped
@@ -81,13 +81,13 @@ LIES = {
     "half a character": (lambda reply: packs_state(reply, {"table": {"\ud800": 1}}), "a key that UTF-8 cannot hold"),
     "much state": (
         lambda reply: packs_state(reply, {"table": {"a": {"tensor": "0"}}}, np.zeros(8 << 20, np.float32)),
-        "unreadable reply: the state has 33554512 bytes, allowed are ",
+        "unreadable reply: the reply is oversized: ",
     ),
     "much report": (
-        lambda reply: reply["report"].update({f"{n:040}": 0.5 for n in range(250_000)}),
+        lambda reply: reply["about"].update({f"report.{n:040}": 0.5 for n in range(250_000)}),
         "unreadable reply: the report has 250001 numbers, allowed are 256",
     ),
-    "NaN": (lambda reply: reply["report"].update(loss=float("nan")), "report 'loss' is nan"),
+    "NaN": (lambda reply: reply["about"].update({"report.loss": float("nan")}), "report 'loss' is nan"),
     "a size that is not there": (
         lambda reply: replaces_tensors(reply, header([10**12], "F32", 4 * 10**12)),
         "unreadable reply: SafetensorError: ",
@@ -101,7 +101,7 @@ LIES = {
     "much of everything": (
         lambda reply: replaces_tensors(reply, bytes(80_000_000)), "unreadable reply: the reply is oversized: 8"
     ),
-    "no records": (lambda reply: reply.clear(), "the message has 0 records where arrays, rows, state are due"),
+    "no records": (lambda reply: reply.clear(), "the message has 0 records where tensors is due"),
     "no count": (lambda reply: reply["about"].pop("n_examples"), "unreadable reply: KeyError: 'n_examples'"),
     "a deep tree": (lambda reply: reply["about"].update(state="[" * 100_000), "unreadable reply: RecursionError"),
 }  # fmt: skip
@@ -109,11 +109,12 @@ LIES = {
 
 def packs_state(reply: RecordDict, tree: object, *tensors: np.ndarray) -> None:
     reply["about"]["state"] = json.dumps(tree)
-    reply["state"] = pack_arrays({str(n): tensor for n, tensor in enumerate(tensors)})
+    held = unpack_arrays(reply["tensors"])
+    reply["tensors"] = pack_arrays(held | {f"state/{n}": tensor for n, tensor in enumerate(tensors)})
 
 
 def replaces_tensors(reply: RecordDict, data: bytes) -> None:
-    reply["arrays"][FILE] = Array("uint8", (len(data),), FILE, data)
+    reply["tensors"][FILE] = Array("uint8", (len(data),), FILE, data)
 
 
 def header(shape: list[int], dtype: str, n_bytes: int) -> bytes:
