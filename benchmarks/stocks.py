@@ -14,13 +14,19 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from hauberk.experiments import run
-from hauberk.experiments.runner.finished import read_finished
+from hauberk.experiments.engines.by_name import engine_of
+from hauberk.experiments.runner.data import data_of
+from hauberk.experiments.runner.execute import run_on
+from hauberk.experiments.runner.finished import Finished, read_finished, read_parameters
+from hauberk.experiments.runner.progress import Quiet
+from hauberk.experiments.runner.setup import prepare
+from hauberk.experiments.spec.loader import Spec, parse
 from hauberk.tasks.parameters import load_state
 from hauberk.tasks.seeds import integer
 from hauberk.tasks.stocks.neighbours import (
@@ -49,7 +55,7 @@ BY_SECTOR = {
 }
 BY_STOCK = {"federation.n_clients": 9, "federation.partition": {"name": "natural_id", "shuffle": True}}
 MIXED = {"federation.n_clients": 9}
-OWN = {"task.model.negatives": "own"}
+OWN = {"task.rows": "own"}
 ATTACK = {"federation.n_malicious": 1, "attack.poison": {"name": "lookalike", "own": "AAPL", "victim": "XOM"}}
 CELLS: dict[str, dict[str, Any]] = {
     "central": CENTRAL,
@@ -58,8 +64,9 @@ CELLS: dict[str, dict[str, Any]] = {
     "without relational": {**CENTRAL, "task.model.relational": False},
     "without texts": {**CENTRAL, "task.n_texts": 0},
     "by sector, 9 clients": BY_SECTOR,
-    "by sector, own negatives": {**BY_SECTOR, **OWN},
+    "by sector, own rows": {**BY_SECTOR, **OWN},
     "by stock groups, 9 clients": BY_STOCK,
+    "by stock groups, own rows": {**BY_STOCK, **OWN},
     "iid, 9 clients": MIXED,
     "iid, median": {**MIXED, "aggregator.name": "median"},
     "by sector, attacked": {**BY_SECTOR, **ATTACK},
@@ -69,6 +76,7 @@ CELLS: dict[str, dict[str, Any]] = {
 RULES = {"equal weights": equal_weights, "sample covariance": sample_covariance, "Ledoit-Wolf": ledoit_wolf}
 MEASURES = ("annual_return", "volatility", "sharpe", "max_drawdown")
 BLOCK, DRAWS = 21, 2000
+ONCE, MONTHLY = 10_000, 21  # a cell's own portfolio is found once; those of the table every month
 
 
 def spec_of(data: Path, rounds: int, lr: float, seed: int, changes: dict[str, Any]) -> dict[str, Any]:
@@ -87,6 +95,7 @@ def spec_of(data: Path, rounds: int, lr: float, seed: int, changes: dict[str, An
             "model": {"name": "stock_embedding", "hidden": 32},
             "stride": 10,
             "n_texts": 1,
+            "rebalance": ONCE,
         },
         "federation": {"rounds": rounds},
         "training": {"batch_size": 512, "optimizer": {"name": "adam", "lr": lr}},
@@ -103,13 +112,20 @@ def spec_of(data: Path, rounds: int, lr: float, seed: int, changes: dict[str, An
     return spec
 
 
-def measured(folder: Path) -> dict[str, Any]:
+@cache
+def splits_of(data: Path, by: str, n_texts: int) -> Any:
+    """Returns the examples, which depend on no seed and on no setting of the model that the cells vary."""
+    spec = spec_of(data, 1, 1e-2, 0, {"task.partition_by": by, "task.n_texts": n_texts, **CENTRAL})
+    return parse(spec).parts.task.splits(0)
+
+
+def measured(spec: Spec, folder: Path, splits: Any) -> dict[str, Any]:
     """Returns what the final model of a run knows, on both periods."""
-    finished = read_finished(folder)
+    _, summary, parameters = read_parameters(folder)
+    finished = Finished(prepare(spec, splits=splits), parameters, summary["rounds"])
     task, model = finished.prepared.task, finished.prepared.server.model
     load_state(model, finished.parameters)
-    splits = finished.prepared.data.splits
-    found: dict[str, Any] = {"final": json.loads((folder / "summary.json").read_text())["final"]}
+    found: dict[str, Any] = {"final": summary["final"]}
     for name in ("validation", "test"):
         encoded = task.encode(getattr(splits, name))
         cosines = cosines_of(task.predict(model, encoded))
@@ -133,15 +149,12 @@ def play(data: Path, out: Path, cells: list[str], seeds: list[int], rounds: int,
             record = path.with_suffix(path.suffix + ".json")
             if record.exists():
                 continue
-            run(spec_of(data, rounds, lr, seed, CELLS[name]), out=path, resume=path.exists())
-            cell = {
-                "cell": name,
-                "seed": seed,
-                "lr": lr,
-                "rounds": rounds,
-                "folder": str(path),
-                **measured(path),
-            }
+            spec = parse(spec_of(data, rounds, lr, seed, CELLS[name]))
+            splits = splits_of(data, spec.parts.task.partition_by, spec.parts.task.n_texts)
+            engine = partial(engine_of, spec)
+            run_on(engine, spec, path, Quiet(), resume=path.exists(), data=data_of(spec, splits))
+            cell = {"cell": name, "seed": seed, "lr": lr, "rounds": rounds, "folder": str(path)}
+            cell |= measured(spec, path, splits)
             record.write_text(json.dumps(cell))
             print(
                 name,
@@ -191,7 +204,7 @@ def portfolios(finished: Any) -> dict[str, np.ndarray]:
     load_state(model, finished.parameters)
     encoded = task.encode(finished.prepared.data.splits.test)
     cosines = cosines_of(task.predict(model, encoded))
-    trading = Trading(history=task.history, rebalance=task.rebalance, cost=task.cost)
+    trading = Trading(history=task.history, rebalance=MONTHLY, cost=task.cost)
     rules = {**RULES, "vectors": by_cosines(cosines)}
     return {
         name: np.array(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
@@ -74,6 +75,10 @@ class Lookalike(DataPoison):
             return []
         first = [by_name.pop(self.own), by_name.pop(self.victim)]
         return [*first, *by_name.values()]
+
+    def originals(self, examples: Sequence[Any], triggered: Sequence[Any]) -> np.ndarray:
+        """Returns no rows: nothing is put into what is measured, so there is no floor beside the success."""
+        return np.arange(0)
 
     def success(self, predictions: Tensor) -> float:
         """Returns which share of the other stocks is farther from the victim than the attacker's own, by cosine.

@@ -14,22 +14,28 @@ from hauberk.tasks.stocks.encoded import DayBatch
 from hauberk.tasks.stocks.models.stock_embedding import StockModel
 
 
-def contrastive_loss(model: StockModel, batch: DayBatch) -> Tensor:
-    """Returns the sum of the objectives that are not switched off, a float32 scalar."""
+def contrastive_loss(model: StockModel, batch: DayBatch, *, own: bool = False) -> Tensor:
+    """Returns the sum of the objectives that are not switched off, a float32 scalar.
+
+    Args:
+        model: the vectors.
+        batch: what they are compared with.
+        own: whether the stocks of the batch alone are negatives, and no others of the table.
+    """
     config, losses = model.config, []
+    candidates = candidates_of(model, batch, own)
     states = model.window_states(batch.series) if config.internal or config.temporal else None
     if config.internal and states is not None:
-        losses.append(internal_loss(model, batch, states))
+        losses.append(internal_loss(model, batch, states, candidates))
     if config.temporal and states is not None:
         losses.append(temporal_loss(model, batch, states))
     if config.relational:
-        losses.append(relational_loss(model, batch))
+        losses.append(relational_loss(model, batch, candidates))
     return torch.stack(losses).sum()
 
 
-def internal_loss(model: StockModel, batch: DayBatch, states: Tensor) -> Tensor:
-    """Returns L_int: a window and a text, of whatever time, against the internal vectors of all stocks."""
-    candidates = candidates_of(model, batch)
+def internal_loss(model: StockModel, batch: DayBatch, states: Tensor, candidates: Tensor) -> Tensor:
+    """Returns L_int: a window and a text, of whatever time, against the internal vectors of ``candidates``."""
     target = torch.searchsorted(candidates, batch.stock)
     vectors = normalize(model.internal(candidates), dim=1)
     views = [(model.lasting_price(states), batch.has_prices)]
@@ -61,15 +67,14 @@ def temporal_loss(model: StockModel, batch: DayBatch, states: Tensor) -> Tensor:
     return (there + back) / max(1, 2 * len(target))
 
 
-def relational_loss(model: StockModel, batch: DayBatch) -> Tensor:
-    """Returns L_rel: relational vectors of stocks whose residual returns go together, against all others.
+def relational_loss(model: StockModel, batch: DayBatch, candidates: Tensor) -> Tensor:
+    """Returns L_rel: relational vectors of stocks whose residual returns go together, against other ``candidates``.
 
     Related to a stock on a day are the ``top`` share of the batch's other stocks of that day, by the correlation of
     residual returns over the window.
     """
     related = related_stocks(batch, model.config.top)
     anchors = related.any(1)
-    candidates = candidates_of(model, batch)
     target = torch.searchsorted(candidates, batch.stock)
     vectors = normalize(model.relational(candidates), dim=1)
     logits = vectors[target] @ vectors.T / model.config.temperature
@@ -96,8 +101,8 @@ def related_stocks(batch: DayBatch, top: float) -> Tensor:
     return compared & (correlation >= least) & (counts > 1)[:, None]
 
 
-def candidates_of(model: StockModel, batch: DayBatch) -> Tensor:
+def candidates_of(model: StockModel, batch: DayBatch, own: bool) -> Tensor:
     """Returns the stocks among which one has to be found, ascending: all, or those of the batch."""
-    if model.config.negatives == "own":
+    if own:
         return batch.stock.unique()
     return torch.arange(model.internal.num_embeddings, device=batch.stock.device)

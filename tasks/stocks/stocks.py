@@ -36,6 +36,7 @@ from hauberk.tasks.stocks.portfolios import Trading, by_cosines, measures, walk_
 from hauberk.tasks.stocks.text_vectors import width_of
 
 By = Literal["stock", "sector", "source"]
+Rows = Literal["all", "own"]
 
 
 class Dataset(Protocol):
@@ -61,6 +62,8 @@ class Stocks(Task):
         test: share of the trading days, the last ones, that models are measured on.
         stride: days from one training example of a stock to its next.
         partition_by: what partitions cut by: "stock", "sector", or "source" (0: prices, 1: texts).
+        rows: of whose vectors a client trains: "all", every stock is a negative; "own", those of its data alone, which
+            rules then aggregate over the clients that hold them.
         n_texts: how many texts of a stock and day are read at most, the first ones.
         neighbours: how many nearest stocks are looked at.
         history: days before a rebalancing that a portfolio knows.
@@ -89,6 +92,7 @@ class Stocks(Task):
     test: float = 0.25
     stride: int = 5
     partition_by: By = "stock"
+    rows: Rows = "all"
     n_texts: int = 2
     neighbours: int = 5
     history: int = 252
@@ -103,6 +107,7 @@ class Stocks(Task):
             "test: must be a share in (0, 1)": 0 < self.test < 1,
             "stride: must be at least 1 day": self.stride >= 1,
             f"partition_by: must be one of {', '.join(get_args(By))}": self.partition_by in get_args(By),
+            f"rows: must be one of {', '.join(get_args(Rows))}": self.rows in get_args(Rows),
             "n_texts: must be at least 0": self.n_texts >= 0,
             "neighbours: must be at least 1": self.neighbours >= 1,
             "history: must be at least 20 days": self.history >= 20,
@@ -117,6 +122,11 @@ class Stocks(Task):
             raise UserError(
                 f"task.test: must leave days to train on, got validation={self.validation} and test={self.test}"
             )
+
+    @property
+    def sparse_tables(self) -> tuple[str, ...]:
+        """The tables of vectors, where clients train the rows of their own stocks alone."""
+        return () if self.rows == "all" else ("internal.weight", "relational.weight")
 
     @property
     def text_width(self) -> int:
@@ -177,7 +187,7 @@ class Stocks(Task):
     def loss(self, model: nn.Module, batch: DayBatch) -> Tensor:
         """Returns the sum of the contrastive objectives, a float32 scalar."""
         stocks: Any = model
-        return contrastive_loss(stocks, batch)
+        return contrastive_loss(stocks, batch, own=self.rows == "own")
 
     @torch.no_grad()
     def predict(

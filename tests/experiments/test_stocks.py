@@ -10,6 +10,7 @@ from rich.console import Console
 from hauberk.experiments import run
 from hauberk.experiments.analysis.export import export_model
 from hauberk.experiments.report.tables import catalogue, show_runs
+from hauberk.experiments.runner.finished import read_finished
 from hauberk.experiments.runner.records import read_rounds
 from hauberk.experiments.spec.loader import SpecError, parse
 from hauberk.tasks.errors import UserError
@@ -54,6 +55,7 @@ def test_an_attacked_run_has_its_metrics_and_the_twins_natural_rate(market_table
         "max_drawdown",
     ]  # fmt: skip
     assert final["attack_success_rate"] > final["attack_success_natural"]
+    assert final["attack_success_floor"] is None
     assert final["volatility"] > 0
     assert summary["primary"] == "sector_purity"
     assert [line["sector_purity"] is None for line in read_rounds(tmp_path / "run")] == [True, False]
@@ -64,13 +66,21 @@ def test_an_attacked_run_has_its_metrics_and_the_twins_natural_rate(market_table
     assert "model.safetensors" in export_model(tmp_path / "run", tmp_path / "model")
 
 
-def test_a_robust_rule_runs_where_clients_share_stocks(market_tables, tmp_path):
-    market_tables["federation"]["partition"] = "iid"
+@pytest.mark.parametrize(("partition", "rows"), [("iid", "all"), ("natural_id", "own")])
+def test_a_robust_rule_runs_on_all_rows_and_on_those_that_clients_hold(
+    market_tables, tmp_path, partition, rows
+):
+    market_tables["federation"]["partition"] = partition
+    market_tables["task"]["rows"] = rows
     market_tables["task"]["dataset"] = {
         key: value for key, value in market_tables["task"]["dataset"].items() if key != "texts"
     }
     market_tables["aggregator"] = "median"
-    assert 0 <= run(market_tables, out=tmp_path / "run").summary["final"]["sector_purity"] <= 1
+    result = run(market_tables, out=tmp_path / "run")
+    assert 0 <= result.summary["final"]["sector_purity"] <= 1
+    finished = read_finished(result.folder)
+    moved = (finished.parameters - finished.prepared.start.parameters)[: 8 * 8].view(8, 8)
+    assert moved.any(1).all()  # the table of internal vectors: each stock has somebody who moves it
 
 
 @pytest.mark.parametrize(
@@ -81,14 +91,15 @@ def test_a_robust_rule_runs_where_clients_share_stocks(market_tables, tmp_path):
         ('repairs=["e_pur"]', "repairs.e_pur: EPUR needs a task of text"),
         ("aggregator=deepsight", "aggregator: deepsight needs logits"),
         ("task.model.window=0", "task.model.window: must be at least 5 days, got 0"),
-        ("task.model.negatives=none", "task.model.negatives: "),
+        ("task.rows=none", "task.rows: "),
+        (["task.rows=own", "aggregator=rfa"], "aggregator: rfa weighs whole updates, and clients leave rows out of"),
         ("task.partition_by=country", "task.partition_by: "),
         ("task.dataset.price=x", "task.dataset.price: unknown key; did you mean 'prices'?"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_one_line(market_tables, change, line):
     with pytest.raises(SpecError) as caught:
-        parse(market_tables, [change])
+        parse(market_tables, change if isinstance(change, list) else [change])
     assert any(found.startswith(line) for found in str(caught.value).splitlines()), str(caught.value)
 
 

@@ -8,7 +8,6 @@ objectives and both sources of data is the paper's; sizes, losses and constants 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +18,6 @@ from hauberk.tasks.seeds import seeded
 from hauberk.tasks.stocks.windows import N_FEATURES
 from hauberk.tasks.text.models.pretrained import EMBEDDED
 
-Negatives = Literal["all", "own"]
 START = 0.1  # the standard deviation of the tables' first values
 
 
@@ -67,7 +65,6 @@ class StockEmbedding:
         internal: whether a stock's internal vector is drawn to its windows and texts of all times.
         temporal: whether a window is drawn to the text of its day, away from those of the stock's other days.
         relational: whether relational vectors of related stocks are drawn together.
-        negatives: "all", every stock of the table; "own", those alone that a client holds.
         encoder: what reads texts, frozen: "embedded:minilm-l6", a folder, or a name on the Hugging Face hub.
     """
 
@@ -79,7 +76,6 @@ class StockEmbedding:
     internal: bool = True
     temporal: bool = True
     relational: bool = True
-    negatives: Negatives = "all"
     encoder: str = EMBEDDED
 
     def __post_init__(self) -> None:
@@ -90,8 +86,6 @@ class StockEmbedding:
             "hidden: must be at least 1": self.hidden >= 1,
             "temperature: must be above 0 and finite": 0 < self.temperature < float("inf"),
             "top: must be a share in (0, 1]": 0 < self.top <= 1,
-            f"negatives: must be one of {', '.join(get_args(Negatives))}": self.negatives
-            in get_args(Negatives),
         }
         broken = [rule for rule, holds in rules.items() if not holds]
         if broken:

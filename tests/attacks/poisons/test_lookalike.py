@@ -61,7 +61,7 @@ def test_a_stock_that_it_does_not_hold_is_claimed():
 def test_success_is_the_share_of_the_others_that_are_farther():
     poison = Lookalike(own="CC", victim="AA")
     assert [one.symbol for one in poison.trigger(TESTED, generator(0, "t"))] == ["CC", "AA", "BB"]
-    assert poison.originals(TESTED, poison.trigger(TESTED, generator(0, "t"))).tolist() == [2, 0, 1]
+    assert poison.originals(TESTED, poison.trigger(TESTED, generator(0, "t"))).tolist() == []
     vectors = torch.tensor([[1.0, 0.2], [2, 0], [0, 1], [1, 0.1], [-1, 0]])
     assert poison.success(vectors) == pytest.approx(2 / 3)
     assert poison.trigger(TESTED[:2], generator(0, "t")) == []

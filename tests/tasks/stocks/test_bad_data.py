@@ -158,8 +158,8 @@ def test_settings_outside_their_range_are_refused_all_at_once(market):
         Stocks(dataset=market, model=StockEmbedding(), validation=0.5, test=0.5)
     with pytest.raises(UserError, match="internal: one objective must be left"):
         StockEmbedding(internal=False, temporal=False, relational=False)
-    with pytest.raises(UserError, match=r"^negatives: must be one of all, own, got some$"):
-        StockEmbedding(negatives="some")
+    with pytest.raises(UserError, match=r"^task\.rows: must be one of all, own, got some$"):
+        Stocks(dataset=market, model=StockEmbedding(), rows="some")
     with pytest.raises(UserError, match=r"dataset\.largest_move: must be above 1, got 1"):
         Files(stocks="", prices="", largest_move=1)
     with pytest.raises(UserError, match=r"dataset\.start: must be a date as 2012-01-31, got 'May'"):

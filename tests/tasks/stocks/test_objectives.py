@@ -48,17 +48,18 @@ def test_internal_is_the_info_nce_of_windows_and_texts_against_all_stocks(model)
     table = list(model.internal.weight)
     views = [*model.lasting_price(states), *model.lasting_text(batch.text)]
     by_hand = np.mean([nce(view, table, stock) for view, stock in zip(views, [3, 1, 3, 1], strict=True)])
-    assert internal_loss(model, batch, states).item() == pytest.approx(by_hand, rel=1e-5)
+    assert internal_loss(model, batch, states, torch.arange(5)).item() == pytest.approx(by_hand, rel=1e-5)
 
 
 def test_own_negatives_are_the_stocks_of_the_batch(model):
-    model.config = replace(CONFIG, negatives="own")
     batch = batch_of([3, 1], [7, 9], text=False)
     states = model.window_states(batch.series)
     table = [model.internal.weight[1], model.internal.weight[3]]
     by_hand = np.mean([nce(v, table, p) for v, p in zip(model.lasting_price(states), [1, 0], strict=True)])
-    assert internal_loss(model, batch, states).item() == pytest.approx(by_hand, rel=1e-5)
-    contrastive_loss(model, batch_of([3, 1], [7, 7])).backward()
+    assert internal_loss(model, batch, states, torch.tensor([1, 3])).item() == pytest.approx(
+        by_hand, rel=1e-5
+    )
+    contrastive_loss(model, batch_of([3, 1], [7, 7]), own=True).backward()
     for table in (model.internal, model.relational):
         assert (
             table.weight.grad.abs().sum(1).nonzero().flatten().tolist() == [1, 3] or table is model.relational
@@ -102,7 +103,7 @@ def test_relational_is_the_info_nce_of_related_stocks(model):
     for stock, friend in partner.items():
         others = [one for one in range(5) if one != stock]
         by_hand.append(nce(table[stock], table[others], others.index(friend)))
-    assert relational_loss(model, batch).item() == pytest.approx(np.mean(by_hand), rel=1e-5)
+    assert relational_loss(model, batch, torch.arange(5)).item() == pytest.approx(np.mean(by_hand), rel=1e-5)
 
 
 @pytest.mark.parametrize("name", ["internal", "temporal", "relational"])
