@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+from io import StringIO
+
+import numpy as np
 import pytest
+from rich.console import Console
 
 from hauberk.experiments import run
 from hauberk.experiments.analysis.export import export_model
+from hauberk.experiments.analysis.verify import verify_run
+from hauberk.experiments.analysis.why import why_run
+from hauberk.experiments.deploy.folder import open_folder
+from hauberk.experiments.deploy.own_data import server_data
+from hauberk.experiments.deploy.resident import make_resident
+from hauberk.experiments.report.tables import show_runs
+from hauberk.experiments.runner.plan import estimate
+from hauberk.experiments.runner.setup import prepare
 from hauberk.experiments.spec.loader import SpecError, parse
+from hauberk.server.round import instructions
+from hauberk.tasks.errors import UserError
+from tests.helpers.deployment import make
 
 
 @pytest.fixture
@@ -26,15 +41,37 @@ def nations():
     }
 
 
-def test_it_learns_under_a_rule_that_weighs_whole_updates_and_is_exported(nations, tmp_path):
+def test_it_learns_under_a_rule_that_weighs_whole_updates_and_commands_read_its_run(nations, tmp_path):
     nations["federation"] |= {"n_clients": 5, "n_malicious": 1}
     nations |= {"aggregator": {"name": "multi_krum", "n_malicious": 1}, "attack": {"forge": "sign_flip"}}
     nations["server"] = {"twin": False}
-    result = run(nations, out=tmp_path / "run")
-    assert result.summary["primary"] == "mrr"
-    assert result.summary["final"]["mrr"] > 0.3  # 14 entities: by chance .23
-    assert {"mean_rank", "hits_at_1", "hits_at_3", "hits_at_10"} <= result.summary["final"].keys()
-    assert "model.safetensors" in export_model(tmp_path / "run", tmp_path / "model")
+    folder, console = tmp_path / "run", Console(file=StringIO(), width=160)
+    summary = run(nations, out=folder).summary
+    assert summary["primary"] == "mrr"
+    assert summary["final"]["mrr"] > 0.3  # 14 entities: by chance .23
+    assert {"mean_rank", "hits_at_1", "hits_at_3", "hits_at_10"} <= summary["final"].keys()
+    assert verify_run(console, folder) == 0
+    why_run(console, folder, client=0, number=1)
+    show_runs(console, [folder], None)
+    text = console.file.getvalue()
+    assert "embedding.weight" in text
+    assert "mean reciprocal rank" in text
+    assert "model.safetensors" in export_model(folder, tmp_path / "model")
+    assert estimate(parse(nations)).round_s > 0
+
+
+def test_a_deployments_machines_hold_the_same_graph_and_its_client_the_same_bits(nations, tmp_path):
+    folder = make(nations, tmp_path / "deployment", dealt=False)
+    prepared = prepare(parse(nations))
+    (instruction,) = instructions(prepared.server, prepared.start, 1, [1])
+    resident = make_resident(folder / "client-1")
+    expected, found = (worker.fit(instruction).arrays for worker in (prepared.make_worker(), resident.worker))
+    assert all(np.array_equal(expected[name], found[name]) for name in expected)
+    part = open_folder(folder / "server").parts[0]
+    held = server_data(part, part.spec())
+    assert np.array_equal(held.bound.known.facts.triples, prepared.task.known.facts.triples)
+    with pytest.raises(UserError, match=r"--deal: writes files of texts, and knowledge_graph has graph"):
+        make(nations, tmp_path / "dealt")
 
 
 def test_umls_from_its_texts_in_every_phase(nations, tmp_path):
