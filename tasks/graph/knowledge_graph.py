@@ -24,7 +24,7 @@ from hauberk.tasks.graph.models.base import ScoreFunction
 from hauberk.tasks.graph.ranks import ranks
 from hauberk.tasks.graph.scores import METRICS, metrics
 from hauberk.tasks.graph.splitting import held_back, taken
-from hauberk.tasks.graph.starts import semantic_model, with_start
+from hauberk.tasks.graph.starts import semantic_model, start_digest, with_start
 from hauberk.tasks.graph.triples import EncodedTriples, GraphSplits, RawGraph, Triple, encoded
 from hauberk.tasks.seeds import generator
 
@@ -102,7 +102,7 @@ class KnowledgeGraph(Task):
         return GraphSplits(
             train=train, validation=validation, test=raw.test, entities=raw.entities, relations=raw.relations,
             entity_texts=raw.entity_texts, relation_texts=raw.relation_texts,
-            whole=(train, validation, raw.test), seed=seed,
+            whole=(train, validation, raw.test), seed=seed, start=start_digest(self.model),
         )  # fmt: skip
 
     def bind(self, splits: GraphSplits) -> KnowledgeGraph:

@@ -25,6 +25,7 @@ from hauberk.tasks.graph.models.base import ScoreFunction
 from hauberk.tasks.graph.splitting import taken
 from hauberk.tasks.graph.text_vectors import text_vectors
 from hauberk.tasks.graph.triples import GraphSplits, encoded
+from hauberk.tasks.package_data import digest
 from hauberk.tasks.seeds import generator
 
 
@@ -68,6 +69,12 @@ def _start(graph: Graph, function: ScoreFunction, splits: GraphSplits, public: f
         fine_tune(model, encoded(known).triples, generator(splits.seed, "pretraining"))
     with torch.no_grad():
         return Start(model.entity_table().clone(), model.relations.weight.detach().clone())
+
+
+def start_digest(function: ScoreFunction) -> str:
+    """Returns a digest of the file that tables are read from, empty where there is none; UserError if it is missing."""
+    path = function.pretraining.start
+    return "" if path is None else digest([Path(path)])
 
 
 def semantic_model(function: ScoreFunction, graph: Graph, rng: torch.Generator) -> SemanticModel:

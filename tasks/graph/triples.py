@@ -61,6 +61,7 @@ class GraphSplits(TaskSplits[Triple]):
         whole: the training, validation and test triples as they are in all, whatever of them one machine holds: ranks
             are filtered by all facts.
         seed: what the draws of a graph's start depend on.
+        start: a digest of the file that tables are read from, where there is one: a run is known by it, too.
     """
 
     entities: tuple[str, ...]
@@ -69,6 +70,7 @@ class GraphSplits(TaskSplits[Triple]):
     relation_texts: tuple[str, ...] = ()
     whole: tuple[tuple[Triple, ...], tuple[Triple, ...], tuple[Triple, ...]] = ((), (), ())
     seed: int = 0
+    start: str = ""
 
 
 def encoded(triples: Sequence[Triple]) -> EncodedTriples:

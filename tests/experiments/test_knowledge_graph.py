@@ -89,6 +89,8 @@ def test_umls_from_its_texts_in_every_phase(nations, tmp_path):
     export_model(tmp_path / "semantic", tmp_path / "exported")
     start = str(tmp_path / "exported" / "model.safetensors")
     assert outcome("tables", phases="tables", start=start) > 0.1
+    with pytest.raises(UserError, match=r"Cannot read '.*no-such': No such file"):
+        outcome("nowhere", phases="tables", start=str(tmp_path / "no-such"))
 
 
 @pytest.mark.parametrize(("rule", "rows", "success"), [("fedavg", "all", 1.0), ("median", "seen", 0.0)])
