@@ -14,7 +14,7 @@ from typing import Any
 
 from hauberk.experiments.analysis.detect import scored
 from hauberk.experiments.report.plots import Panel, can_draw, draw_panels
-from hauberk.experiments.runner.beside_twin import beside_twin
+from hauberk.experiments.runner.beside_twin import beside_twin, natural_undefended
 from hauberk.experiments.runner.costs import costs
 from hauberk.experiments.runner.durability import durability
 from hauberk.experiments.runner.finished import Finished
@@ -54,8 +54,9 @@ def finalize(prepared: Prepared, last: ServerState, folder: RunDir, screen: Scre
     screen.finalizing("the final model")
     run = Finished(prepared, final.parameters, final.round, remembered=final.aggregator)
     summary["stealth"] = stealth_of(run)
-    if flags := serving_report(prepared.server, final):
-        summary["serving"] = flags
+    if served := serving_report(prepared.server, final):
+        served["undefended"] |= {NATURAL: natural_undefended(prepared, folder)}
+        summary["serving"] = served
     summary["beside_twin"] = beside_twin(prepared, final, folder)
     if prepared.spec.detectors:
         summary["detectors"] = scored(run, prepared.spec.parts.detectors)

@@ -167,11 +167,11 @@ class Ledger(Rule):
 
 
 def _added(old: Tensor | None, row: Tensor, factor: float, on_disk: bool) -> Tensor:
-    """Returns a new vector: ``old``, or zeros, and ``factor`` times ``row``."""
-    row = working(row)
+    """Returns a new vector: ``old``, or zeros, and ``factor`` times ``row``; one on the disk is no GPU's."""
+    row = working(row.cpu() if on_disk else row)
     room = mapped_vector(len(row), row.dtype) if on_disk else torch.empty_like(row)
     torch.mul(row, factor, out=room)
-    return finite(room if old is None else room.add_(old))
+    return finite(room if old is None else room.add_(old.to(room.device)))
 
 
 def _vectors(state: State) -> tuple[Tensor, ...]:

@@ -45,6 +45,10 @@ def test_what_is_recorded_is_what_is_served(finished):
     opened = read_finished(finished)
     server = opened.prepared.server
     assert opened.metrics(opened.parameters) == summary["final"]
+    undefended = summary["serving"]["undefended"]
+    plain = server.task.predict(opened.view.model, server.evaluate.clean)
+    assert server.task.score(plain, server.evaluate.clean)["accuracy"] == undefended["accuracy"]
+    assert undefended["attack_success_natural"] is not None
     serving = serving_of(server, opened.state)
     assert len(serving.vectors) == 5
     triggered = server.evaluate.triggered
