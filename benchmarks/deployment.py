@@ -9,8 +9,8 @@ plays the same with Flower's own executor and its own pause between two question
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
+import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -54,7 +54,8 @@ def flowers_executor(part: Part) -> processes.Process:
         (part.path / processes.RUN / "executor.ready").write_text("ready\n")
         address = f"127.0.0.1:{part.about.local_port}"
         command = ["flower-superexec", "--runtime-api-address", address, "--insecure"]
-        os.execvp(command[0], [*command, "--superexec-auth-secret-file", str(part.path / SECRET)])
+        # A child: this process holds the lock by which it is known to run.
+        subprocess.run([*command, "--superexec-auth-secret-file", str(part.path / SECRET)], check=True)
 
     return processes.Process(part, "executor", main)
 
