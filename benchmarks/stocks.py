@@ -219,10 +219,10 @@ def tables(cells: list[dict[str, Any]], finished: Any) -> None:
     encoded = finished.prepared.task.encode(finished.prepared.data.splits.test)
     neighbours = finished.prepared.task.neighbours
     print(
-        "| vectors | seeds | purity, validation | purity | of u | of r | sector information | future correlation |"
+        "| vectors | seeds | purity | of u | of r | sector information | future correlation | the same, validation |"
     )
     print("|---|---|---|---|---|---|---|---|")
-    print(f"| chance | | | {100 * chance_purity(encoded.sector):.1f} | | | 0 | 0 |")
+    print(f"| chance | | {100 * chance_purity(encoded.sector):.1f} | | | 0 | 0 | 0 |")
     for label, residual in (("returns' correlation", False), ("residual returns' correlation", True)):
         past = past_correlation(finished, residual=residual)
         later = encoded.returns.T[int(encoded.start[0]) :]
@@ -232,15 +232,13 @@ def tables(cells: list[dict[str, Any]], finished: Any) -> None:
             future_correlation(past, later),
         )
         purity, information, future = (f"{100 * value:.1f}" for value in values)
-        print(f"| {label} of the training period | | | {purity} | | | {information} | {future} |")
+        print(f"| {label} of the training period | | {purity} | | | {information} | {future} | |")
     for name in CELLS:
         found = [cell for cell in cells if cell["cell"] == name]
         if found:
-            shown = [interval([cell["validation"]["purity"] for cell in found])]
-            shown += [
-                interval([cell["test"][key] for cell in found])
-                for key in ("purity", "purity of u", "purity of r", "information", "future")
-            ]
+            keys = ("purity", "purity of u", "purity of r", "information", "future")
+            shown = [interval([cell["test"][key] for cell in found]) for key in keys]
+            shown.append(interval([cell["validation"]["future"] for cell in found]))
             print(f"| {name} | {len(found)} | {' | '.join(shown)} |")
     print(
         "\n| attacked | seeds | the attacker's stock is nearer than | without the attack |\n|---|---|---|---|"
@@ -302,9 +300,11 @@ def draw_map(finished: Any, path: Path) -> None:
                 color="0.25",
             )
     axes.set(
-        xticks=[], yticks=[], title="88 US stocks by their vectors, learned from 2012 to 2015 without sectors"
+        xticks=[],
+        yticks=[],
+        title=f"{len(test)} US stocks by their vectors, learned from 2012 to 2015 without sectors",
     )
-    axes.legend(loc="outside right upper", frameon=False, fontsize=8)
+    figure.legend(loc="outside right upper", frameon=False, fontsize=8)
     figure.savefig(path, dpi=110)
 
 
