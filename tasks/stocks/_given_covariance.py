@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -27,5 +28,8 @@ def optimise(past: np.ndarray, covariance: np.ndarray) -> np.ndarray:
     """Returns the long-only weights of least variance with the expected return of equal weights or more, [k]."""
     prior = EmpiricalPrior(covariance_estimator=GivenCovariance(covariance))
     target = float(past.mean()) - 1e-9  # equal weights themselves reach it, so there is always a solution
-    weights = MeanRisk(prior_estimator=prior, min_return=target).fit(past).weights_
+    with warnings.catch_warnings():
+        # Vectors of fewer numbers than there are stocks make it singular; skfolio takes the nearest that is not.
+        warnings.filterwarnings("ignore", message="The covariance matrix is not positive definite")
+        weights = MeanRisk(prior_estimator=prior, min_return=target).fit(past).weights_
     return np.maximum(weights, 0) / np.maximum(weights, 0).sum()
