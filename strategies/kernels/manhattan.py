@@ -8,7 +8,6 @@ from torch import Tensor
 from hauberk.strategies.kernels.chunks import Updates, sum_of_slices
 from hauberk.strategies.kernels.distances import widened
 
-
 ROWS = 8  # whose distances to the rows from theirs on are found at once: each pair is, but for a few, looked at once
 
 
