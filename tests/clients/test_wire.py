@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
+from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects
 from hypothesis import event, given
 from hypothesis import strategies as st
 from torch.utils import _pytree as pytree
@@ -103,6 +104,13 @@ def test_rows_of_too_many_bytes_are_unreadable():
     packed = wire.pack_reply(ClientReply(0, ARRAYS, rows={"w": np.arange(1 << 20)}))
     with pytest.raises(wire.Unreadable, match="oversized: 8388"):
         wire.unpack_reply(packed, 0, LAYOUT, GUARD)
+
+
+def test_a_message_of_many_tensors_is_few_of_flowers_objects():
+    many = {f"layer.{n}": np.ones(3, np.float32) for n in range(100)}
+    asked = wire.pack_instruction(Instruction(0, 1, many), pack_arrays(many))
+    answered = wire.pack_reply(ClientReply(0, many, 5, STATE, {"loss": 0.5}))
+    assert [len(get_all_nested_objects(content)) for content in (asked, answered)] == [5, 5]
 
 
 def test_arrays_come_back_from_one_file_in_memory_of_their_own():
