@@ -87,7 +87,7 @@ class Site:
         """Yields a run that goes on, and waits for its end."""
         server = self.machine("server")
         command = [*server.inside, sys.executable, "-c", "from hauberk.experiments.cli import main; main()"]
-        command += ["deploy", "run", str(self.home("server")), "--set", f"name={name}"]
+        command += ["deploy", "run", str(self.home("server")), "--set", f'name="{name}"']
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
         process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
