@@ -8,6 +8,7 @@ before it: TLS, a list of paths, the table of keys, and limits on what a client 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import socket
 import ssl
@@ -18,8 +19,15 @@ from pathlib import Path
 
 import httpx
 import uvicorn
+from flwr.app import Array
 from flwr.common.constant import TIMESTAMP_HEADER
+from flwr.proto.message_pb2 import PushObjectRequest
 from flwr.supercore.constant import FLEET_HTTP_PUBLIC_KEY_HEADER, FLEET_HTTP_SIGNATURE_HEADER
+from flwr.supercore.inflatable.inflatable_object import (
+    get_object_body,
+    get_object_type_from_object_content,
+)
+from google.protobuf.message import DecodeError
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
@@ -50,7 +58,8 @@ HOP_BY_HOP = frozenset(
     {"connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "host", "content-length",
      "proxy-authorization", "proxy-authenticate"}
 )  # fmt: skip
-MAX_BODY = 32 << 20  # Flower sends arrays in pieces of 5 MiB
+MAX_PIECE = 6 << 20  # bytes: Flower sends arrays in pieces of 5 MiB
+MAX_BODY = 32 << 20
 READ_S, MAX_CONNECTIONS = 60.0, 512
 log = logging.getLogger("hauberk.proxy")
 
@@ -85,6 +94,19 @@ class Budget:
             raise Refused(
                 413, f"client {client}: its reply has more than {self._most} bytes, {pushed} so far; cut off"
             )
+
+
+class Claims(Budget):
+    """How large the arrays of one reply may become: one piece may stand in an array as often as its sender likes."""
+
+    def take_object(self, client: int, body: bytes) -> None:
+        """Raises Refused where a request pushes an object that is too large, or an array that becomes so."""
+        content = PushObjectRequest.FromString(body).object_content
+        if len(content) > MAX_PIECE:
+            raise Refused(413, f"an object may hold {MAX_PIECE} bytes, got {len(content)}")
+        if get_object_type_from_object_content(content) == "Array":
+            pieces = json.loads(get_object_body(content, Array))["arraychunk_ids"]
+            self.take(client, MAX_PIECE * len(pieces))
 
 
 class KeyTable:
@@ -123,7 +145,8 @@ class KeyTable:
 
 def proxy_app(part: Part) -> Starlette:
     """Returns the application that hands on what a deployment publishes to the SuperLink on loopback."""
-    keys, budget = KeyTable(part.path / KEYS), Budget(int(part.about.max_reply_mb * 1e6))
+    keys, most = KeyTable(part.path / KEYS), int(part.about.max_reply_mb * 1e6)
+    budget, claims = Budget(most), Claims(2 * most + MAX_PIECE)
     trust = ssl.create_default_context(cafile=str(part.path / CA_CERT))
     upstream = httpx.AsyncClient(
         base_url=f"https://127.0.0.1:{part.about.local_port}",
@@ -145,9 +168,14 @@ def proxy_app(part: Part) -> Starlette:
             body = await _body(request)
             if request.url.path.endswith("/push-messages"):
                 budget.begin(client)
+                claims.begin(client)
             elif request.url.path.endswith("/push-object"):
                 budget.take(client, len(body))
+                claims.take_object(client, body)
             return await _forward(upstream, request, body)
+        except (DecodeError, ValueError, KeyError, TypeError) as odd:
+            log.warning("%s %s: 400: %s", who, request.url.path, type(odd).__name__)
+            return PlainTextResponse("no object of Flower's\n", 400)
         except Refused as refused:
             log.warning("%s %s: %d: %s", who, request.url.path, refused.status, refused)
             return PlainTextResponse(f"{refused}\n", refused.status)
