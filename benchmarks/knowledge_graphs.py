@@ -30,8 +30,8 @@ CELLS: dict[str, dict[str, Any]] = {
     "10 clients, pretrain, fedavg": {"init": "pretrain", "rule": "fedavg", "n_clients": 10},
     "10 clients, pretrain, median": {"init": "pretrain", "rule": "median", "n_clients": 10},
     "10 clients, pretrain, multi_krum": {"init": "pretrain", "rule": "multi_krum", "n_clients": 10},
-    "10 clients, pretrain, rows seen, median": {
-        "init": "pretrain", "rule": "median", "n_clients": 10, "rows": "seen",
+    "10 clients, pretrain, own rows, median": {
+        "init": "pretrain", "rule": "median", "n_clients": 10, "rows": "own",
     },
 }  # fmt: skip
 ATTACKED = {f"attacked: {name}": cell for name, cell in CELLS.items() if "n_clients" in cell}

@@ -45,7 +45,7 @@ class KnowledgeGraph(Task):
         model: what judges them.
         validation: share of the training triples held back where the data set has no validation part.
         n_train: how many training triples are used, drawn at random; None for all.
-        rows: "all": a client trains and sends every vector, since corruptions are drawn from all entities; "seen":
+        rows: "all": a client trains and sends every vector, since corruptions are drawn from all entities; "own":
             those of the entities and relations of its own triples alone, and rules aggregate each row over the clients
             that have it.
         keys: what partitions cut by: "relation", or "community", that of a triple's head among the communities of the
@@ -75,7 +75,7 @@ class KnowledgeGraph(Task):
             "validation: must be a share in (0, 1)": 0 < self.validation < 1,
             "n_train: must be at least 1 triple": self.n_train is None or self.n_train >= 1,
             "public: must be a share in [0, 1]": 0 <= self.public <= 1,
-            "rows: must be 'all' or 'seen'": self.rows in ("all", "seen"),
+            "rows: must be 'all' or 'own'": self.rows in ("all", "own"),
             "keys: must be 'relation' or 'community'": self.keys in ("relation", "community"),
         }
         broken = [rule for rule, holds in rules.items() if not holds]
@@ -138,7 +138,7 @@ class KnowledgeGraph(Task):
 
     @property
     def sparse_tables(self) -> tuple[str, ...]:
-        """The tables of vectors where clients send the rows that they have seen; a projection has no such rows."""
+        """The tables of vectors where clients send their own rows alone; a projection has no such rows."""
         if self.rows == "all":
             return ()
         pretraining = self.model.init == "pretrain" and self.model.pretraining.phases == "semantic"

@@ -23,10 +23,10 @@ from hauberk.tasks.graph.loss import loss
 from hauberk.tasks.graph.models._networks import SemanticModel
 from hauberk.tasks.graph.models.base import ScoreFunction
 from hauberk.tasks.graph.splitting import taken
-from hauberk.tasks.graph.text_vectors import text_vectors
 from hauberk.tasks.graph.triples import GraphSplits, encoded
 from hauberk.tasks.package_data import digest
 from hauberk.tasks.seeds import generator
+from hauberk.tasks.text.text_vectors import text_vectors
 
 
 def with_start(graph: Graph, function: ScoreFunction, splits: GraphSplits, public: float) -> Graph:

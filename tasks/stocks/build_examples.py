@@ -6,12 +6,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
+from torch.nn.functional import normalize
 
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.stocks.examples import StockDay, StockHistory, StockSplits
 from hauberk.tasks.stocks.panel import Panel
-from hauberk.tasks.stocks.text_vectors import text_vectors
 from hauberk.tasks.stocks.windows import daily_features, market_of, residuals, window_ends
+from hauberk.tasks.text.text_vectors import text_vectors
+
+MAX_LENGTH = 32  # tokens read of a text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,10 +106,11 @@ def _days(panel: Panel, ends: range, window: int) -> Iterator[StockDay]:
 def _with_texts(days: list[StockDay], panel: Panel, n_texts: int, encoder: str) -> list[StockDay]:
     """Returns the days with the mean vector of what was written of each."""
     found = {(day.day, day.stock): panel.texts.get((day.day, day.stock), ())[:n_texts] for day in days}
-    wanted = list(dict.fromkeys(text for texts in found.values() for text in texts))
+    wanted = tuple(dict.fromkeys(text for texts in found.values() for text in texts))
     if not wanted:
         return days
-    vector: Mapping[str, np.ndarray] = dict(zip(wanted, text_vectors(wanted, encoder), strict=True))
+    vectors = normalize(text_vectors(wanted, encoder, MAX_LENGTH), dim=1).numpy()
+    vector: Mapping[str, np.ndarray] = dict(zip(wanted, vectors, strict=True))
     means = {key: np.mean([vector[text] for text in texts], 0) for key, texts in found.items() if texts}
     return [replace(day, text=means.get((day.day, day.stock))) for day in days]
 

@@ -33,7 +33,7 @@ from hauberk.tasks.stocks.neighbours import future_correlation, sector_informati
 from hauberk.tasks.stocks.objectives import contrastive_loss
 from hauberk.tasks.stocks.panel import Panel
 from hauberk.tasks.stocks.portfolios import Trading, by_cosines, measures, walk_forward
-from hauberk.tasks.stocks.text_vectors import width_of
+from hauberk.tasks.text.text_vectors import width_of
 
 By = Literal["stock", "sector", "source"]
 Rows = Literal["all", "own"]

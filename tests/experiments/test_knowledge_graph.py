@@ -93,7 +93,7 @@ def test_umls_from_its_texts_in_every_phase(nations, tmp_path):
         outcome("nowhere", phases="tables", start=str(tmp_path / "no-such"))
 
 
-@pytest.mark.parametrize(("rule", "rows", "success"), [("fedavg", "all", 1.0), ("median", "seen", 0.0)])
+@pytest.mark.parametrize(("rule", "rows", "success"), [("fedavg", "all", 1.0), ("median", "own", 0.0)])
 def test_a_mean_believes_a_false_fact_and_a_median_does_not(nations, tmp_path, rule, rows, success):
     nations["federation"] |= {"n_clients": 4, "n_malicious": 1}
     nations["task"]["rows"] = rows
@@ -117,8 +117,8 @@ def test_a_mean_believes_a_false_fact_and_a_median_does_not(nations, tmp_path, r
         ("attack={poison='bad_word'}", "attack.poison: BadWord needs a task of text, and KnowledgeGraph has graph"),
         ('detectors=["dan"]', "detectors.dan: DAN needs a task of text"),
         ('repairs=["e_pur"]', "repairs.e_pur: EPUR needs a task of text"),
-        ("task.rows=seen", "aggregator: krum weighs whole updates, and clients leave rows out of theirs; name one of"),
-        ("task.rows=some", "task.rows: must be 'all' or 'seen', got some"),
+        ("task.rows=own", "aggregator: krum weighs whole updates, and clients leave rows out of theirs; name one of"),
+        ("task.rows=some", "task.rows: must be 'all' or 'own', got some"),
         ("aggregator=deepsight", "aggregator: deepsight needs logits"),
     ],
 )  # fmt: skip

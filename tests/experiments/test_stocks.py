@@ -25,9 +25,8 @@ def market(tmp_path_factory):
 
 
 @pytest.fixture
-def market_tables(market, tmp_path_factory, monkeypatch):
+def market_tables(market):
     """The tables of a small run: 4 clients of two stocks each, 2 rounds in this process."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
     return {
         "name": "market",
         "task": {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from hauberk.tasks.errors import UserError, nearest
+from hauberk.tasks.json_lines import json_object
 
 Texts = dict[tuple[int, int], tuple[str, ...]]
 
@@ -56,16 +56,6 @@ def _records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             for number, line in enumerate(lines, start=1):
                 where = f"dataset.texts: {path} line {number}"
                 if line.strip():
-                    yield where, _object(where, line)
+                    yield where, json_object(where, line)
     except (OSError, EOFError, UnicodeDecodeError) as error:
         raise UserError(f"dataset.texts: cannot read '{path}': {error}") from error
-
-
-def _object(where: str, line: str) -> dict[str, Any]:
-    try:
-        record = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise UserError(f"{where} is not JSON: {error.msg} at column {error.colno}") from error
-    if not isinstance(record, dict):
-        raise UserError(f"{where} must be a JSON object, got {type(record).__name__}")
-    return record

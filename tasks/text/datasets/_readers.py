@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hauberk.tasks.errors import UserError
+from hauberk.tasks.json_lines import json_object
 from hauberk.tasks.text.datasets._rows import Columns, Row, Table, row
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def read_json_lines(path: Path, columns: Columns) -> Iterator[Row]:
     with path.open(encoding="utf-8-sig") as lines:
         for number, line in enumerate(lines, start=1):
             if line.strip():
-                record = _object(path, number, line)
+                record = json_object(f"{path} line {number}", line)
                 columns.check(f"{path} line {number}", record)
                 yield row(str(path), number, record, columns)
 
@@ -98,16 +98,6 @@ def table_of(source: str, found: datasets.Dataset, columns: Columns) -> Table:
         rows=[row(source, number, record, columns) for number, record in enumerate(records, start=1)],
         classes=None if classes is None else tuple(classes),
     )
-
-
-def _object(path: Path, number: int, line: str) -> dict[str, Any]:
-    try:
-        record = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path} line {number} is not JSON: {error.msg} at column {error.colno}.") from error
-    if not isinstance(record, dict):
-        raise UserError(f"{path} line {number} must be a JSON object, got {type(record).__name__}.")
-    return record
 
 
 READERS = {

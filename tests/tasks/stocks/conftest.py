@@ -1,4 +1,4 @@
-"""A small market in files, and the cache of its texts' vectors."""
+"""A small market in files."""
 
 import pytest
 
@@ -11,9 +11,3 @@ def market(tmp_path_factory):
     """The data set of a small market."""
     table = small_market(tmp_path_factory.mktemp("market"))
     return Files(**{key: value for key, value in table.items() if key != "name"})
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory, monkeypatch):
-    """No test reads or writes the user's cache."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))

@@ -13,7 +13,6 @@ from hauberk.tasks.stocks.datasets.skfolio import SECTORS
 from hauberk.tasks.stocks.models import StockEmbedding
 from hauberk.tasks.stocks.neighbours import sector_purity
 from hauberk.tasks.stocks.stocks import cosines_of
-from hauberk.tasks.stocks.text_vectors import text_vectors
 
 SMALL = StockEmbedding(dimension=8, hidden=8, window=20, top=0.3)
 
@@ -63,20 +62,6 @@ def test_batches_hold_whole_days(market):
     encoded = task.encode(task.splits(0).train)
     batches = list(task.batches(encoded, 16, generator(0, "order")))
     assert all(len(batch.day.unique()) == 2 for batch in batches if len(batch) == 16)
-
-
-def test_texts_are_read_once_and_kept(market, monkeypatch):
-    first = text_vectors(["oil", "gas and oil"], "embedded:minilm-l6")
-    assert np.linalg.norm(first, axis=1) == pytest.approx(1, abs=1e-5)
-    monkeypatch.setattr("hauberk.tasks.stocks.text_vectors._read_all", None)
-    assert np.array_equal(first, text_vectors(["oil", "gas and oil"], "embedded:minilm-l6"))
-
-
-def test_texts_of_a_kind_are_nearer_than_others():
-    phone, app, oil = text_vectors(
-        ["new iphone", "apple sells phones", "crude oil falls"], "embedded:minilm-l6"
-    )
-    assert phone @ app > phone @ oil
 
 
 def test_the_embedded_market_has_twenty_stocks_with_a_sector_each():
