@@ -33,6 +33,7 @@ from hauberk.strategies.flower.records import (
     unpacked,
 )
 from hauberk.strategies.guard import Guard
+from hauberk.strategies.serving import serves
 from hauberk.strategies.update_matrix import CollectedUpdates, UpdateMatrix
 
 logger = logging.getLogger("flwr")
@@ -99,6 +100,11 @@ class RobustStrategy(Strategy):
         evaluate_metrics_aggr_fn: MetricsFn | None = None,
     ) -> None:
         _check_given(aggregator, root_update=root_update, logits=logits)
+        if serves(aggregator):
+            logger.warning(
+                "%s defends while the model answers, and an app of Flower's own evaluates the model alone: have "
+                "aggregator.serving(parameters, strategy.state, clean) answer", type(aggregator).__name__,
+            )  # fmt: skip
         self.aggregator = aggregator
         self.root_update = root_update
         self.logits = logits

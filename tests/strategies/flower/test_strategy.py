@@ -12,7 +12,7 @@ from flwr.serverapp.exception import AggregationError
 from flwr.serverapp.strategy import FedAvg as FlowerFedAvg
 from flwr.supercore.task_identity import TaskIdentity
 
-from hauberk.strategies import Aggregation, DimKrum, FedAvg, Krum, Median, MultiKrum, Rule
+from hauberk.strategies import Aggregation, DimKrum, FedAvg, Krum, Ledger, Median, MultiKrum, Rule
 from hauberk.strategies.flower.strategy import RobustStrategy, TooFewRepliesError
 
 # Node ids are 64 bits wide, which no signed integer holds.
@@ -311,3 +311,14 @@ def test_noise_depends_on_the_seed_and_the_round():
 def test_aggregating_before_configuring_is_said():
     with pytest.raises(RuntimeError, match="before configure_train"):
         RobustStrategy(Median()).aggregate_train(1, [])
+
+
+def test_a_rule_that_defends_while_the_model_answers_says_that_nobody_asks_it(monkeypatch):
+    said = []
+    monkeypatch.setattr(
+        "hauberk.strategies.flower.strategy.logger.warning", lambda text, *of: said.append(text % of)
+    )
+    RobustStrategy(Median())
+    assert said == []
+    RobustStrategy(Ledger(n_malicious=1))
+    assert [text.partition(",")[0] for text in said] == ["Ledger defends while the model answers"]
