@@ -7,8 +7,10 @@ from pathlib import Path
 from hauberk.experiments.bench.frame import cells_frame, rounds_frame
 from hauberk.experiments.bench.results import read_results
 from hauberk.experiments.report.benchmark_report import ReportMeta
+from hauberk.experiments.report.metrics import benchmark_metrics
 from hauberk.experiments.report.write import write_report
 from hauberk.experiments.runner.finalize import versions
+from hauberk.tasks import DEFAULT_TASK
 
 
 def report_benchmark(
@@ -39,6 +41,7 @@ def report_benchmark(
         cells_frame(results),
         rounds_frame(results),
         meta,
+        metrics=benchmark_metrics(results.cells[0].tables["task"].get("name", DEFAULT_TASK)),
         html=html,
         markdown=markdown,
         csv=csv,
