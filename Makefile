@@ -15,7 +15,7 @@ demo: .venv/offline  ## ten clients, one liar: FedAvg lets the backdoor in, Dim-
 test: .venv/dev  ## run the whole default test suite
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
 
-fuzz: .venv/dev  ## test the properties on twenty times as many examples, drawn anew each time
+fuzz: .venv/dev  ## test the properties on a hundred times as many examples, drawn anew each time
 	@HYPOTHESIS_PROFILE=fuzz OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m hypothesis -n 2 --timeout 3600 --durations 10
 
 golden: .venv/dev  ## record the golden runs' digests anew, where results are meant to move

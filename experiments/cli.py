@@ -132,11 +132,15 @@ def report(
     markdown: Annotated[Path | None, typer.Option(help="the same figures as Markdown")] = None,
     csv: Annotated[Path | None, typer.Option(help="a row a cell")] = None,
     parquet: Annotated[Path | None, typer.Option(help="a row a cell, typed")] = None,
+    figure: Annotated[
+        Path | None, typer.Option(help="each rule's worst attacker against its worth; .png, .svg or .pdf")
+    ] = None,
 ) -> None:
     """Report a benchmark; by default as DIR/report.html and DIR/report.md."""
     from hauberk.experiments.bench.report import report_benchmark
 
-    for path in report_benchmark(folder, html=html, markdown=markdown, csv=csv, parquet=parquet):
+    written = report_benchmark(folder, html=html, markdown=markdown, csv=csv, parquet=parquet, picture=figure)
+    for path in written:
         Console().print(str(path), highlight=False)
 
 

@@ -14,8 +14,8 @@ from hypothesis import settings
 from hauberk.tasks.text.datasets import DATASETS
 from tests.helpers.tweets import small_tables
 
-# The same examples in every run, so that a failure is a change's; `make fuzz` draws new ones, twenty times as many.
-settings.register_profile("default", max_examples=200, deadline=None, derandomize=True)
+# The same examples in every run, so that a failure is a change's; `make fuzz` draws new ones, a hundred times as many.
+settings.register_profile("default", max_examples=40, deadline=None, derandomize=True)
 settings.register_profile("fuzz", max_examples=4000, deadline=None, derandomize=False, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 

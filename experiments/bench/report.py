@@ -20,13 +20,14 @@ def report_benchmark(
     markdown: Path | None = None,
     csv: Path | None = None,
     parquet: Path | None = None,
+    picture: Path | None = None,
 ) -> list[Path]:
     """Writes the files that are asked for, or a page and Markdown beside the cells, and returns them.
 
     Raises:
         UserError: there is no benchmark in ``folder``, or nothing of it is finished yet.
     """
-    if not any((html, markdown, csv, parquet)):
+    if not any((html, markdown, csv, parquet, picture)):
         html, markdown = folder / "report.html", folder / "report.md"
     results = read_results(folder)
     inside = html is not None and html.resolve().is_relative_to(folder.resolve())
@@ -46,4 +47,5 @@ def report_benchmark(
         markdown=markdown,
         csv=csv,
         parquet=parquet,
+        picture=picture,
     )

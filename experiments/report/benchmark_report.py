@@ -13,6 +13,7 @@ from hauberk.experiments.report.frames import FINISHED, NO_ATTACK, STATUSES, Fra
 from hauberk.experiments.report.heat_maps import HeatMap, attack_heat_maps
 from hauberk.experiments.report.ranks import Board, boards
 from hauberk.experiments.report.resources import Resources, Unfinished, resources, unfinished
+from hauberk.experiments.report.trade_offs import TradeOff, trade_offs
 from hauberk.tasks.base import Metric
 
 
@@ -42,12 +43,14 @@ class BenchmarkReport:
     Attributes:
         heat_maps: each metric with its maps, of which the first is over all settings.
         clean_cost: the metric lost without attack; None where that cannot be known.
+        trade_offs: the worst attacker of each rule beside what it is worth without one, a setting each.
     """
 
     meta: ReportMeta
     frames: Frames
     heat_maps: tuple[tuple[Metric, list[HeatMap]], ...]
     clean_cost: HeatMap | None
+    trade_offs: list[TradeOff]
     boards: list[Board]
     curves: list[CurveGrid]
     resources: list[Resources]
@@ -101,6 +104,7 @@ def build_report(frames: Frames, meta: ReportMeta) -> BenchmarkReport:
         frames=frames,
         heat_maps=tuple((metric, maps) for metric, maps in found if maps),
         clean_cost=clean_cost_map(frames),
+        trade_offs=trade_offs(frames),
         boards=boards(frames),
         curves=curve_grids(frames),
         resources=resources(frames),

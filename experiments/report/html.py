@@ -13,6 +13,7 @@ from hauberk.experiments.report.benchmark_report import BenchmarkReport
 from hauberk.experiments.report.cell_table import cell_table
 from hauberk.experiments.report.environment import environment
 from hauberk.experiments.report.rank_figure import rank_figure
+from hauberk.experiments.report.trade_off_figure import trade_off_svg
 
 
 def html_page(report: BenchmarkReport, page: Path) -> str:
@@ -24,6 +25,7 @@ def html_page(report: BenchmarkReport, page: Path) -> str:
             report=report,
             table=cell_table(report, page),
             rank_figure=lambda ranking: Markup(rank_figure(ranking)),
+            trade_off_figure=lambda trade_off: Markup(trade_off_svg(trade_off)),
             table_css=_style(),
             table_js=_packed_script(),
         )

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import html
-import io
-import re
 from typing import Any
 
-import matplotlib
 import pandas as pd
 import scikit_posthocs
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
 
+from hauberk.experiments.report.page_svg import ACCENT, INK, MUTED, page_figure, page_svg
 from hauberk.experiments.report.ranks import Ranking, joined_runs
 from hauberk.experiments.report.statistics import ALPHA
 
-# Colours that stand for those of the page, which differ between light and dark.
-INK, MUTED, ACCENT = "#010101", "#020202", "#030303"
-VARIABLES = {INK: "var(--ink)", MUTED: "var(--muted)", ACCENT: "var(--accent)"}
 WIDTH, ROW = 6.4, 0.25  # inches
 LABELS_END = 0.85  # the rank at which names end, left of every interval
 
@@ -27,16 +19,10 @@ def rank_figure(ranking: Ranking) -> str:
     """Returns the plot as SVG whose colours are the page's variables; nothing where there are not two rules."""
     if len(ranking.standings) < 2:
         return ""
-    with matplotlib.rc_context(
-        {"svg.fonttype": "none", "svg.hashsalt": "hauberk", "font.family": "sans-serif"}
-    ):
-        figure = Figure(layout="constrained")
-        FigureCanvasSVG(figure)
+    with page_figure() as figure:
         n_rows = _draw(figure.subplots(), ranking)
         figure.set_size_inches(WIDTH, ROW * (n_rows + 3))
-        text = io.StringIO()
-        figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    return _for_page(text.getvalue(), _alternative(ranking))
+        return page_svg(figure, _alternative(ranking))
 
 
 def _draw(axes: Any, ranking: Ranking) -> float:
@@ -83,17 +69,6 @@ def _joined(ranking: Ranking) -> pd.DataFrame:
     for run in joined_runs(ranking.tests.p_values):
         joined.loc[run, run] = 1.0
     return joined
-
-
-def _for_page(svg: str, alternative: str) -> str:
-    """Makes matplotlib's file part of a page: no prologue, no names that other figures have too, the page's colours."""
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r'(<g) id="[A-Za-z]+(?:2D|Collection)?_\d+"', r"\1", svg)
-    svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", svg, flags=re.DOTALL)
-    svg = re.sub(r"\s*\n\s*", "\n", svg)
-    for colour, variable in VARIABLES.items():
-        svg = svg.replace(colour, variable)
-    return svg.replace("<svg ", f'<svg role="img" aria-label="{html.escape(alternative)}" ', 1)
 
 
 def _alternative(ranking: Ranking) -> str:

@@ -12,6 +12,7 @@ from hauberk.experiments.report.frames import read_frames
 from hauberk.experiments.report.html import html_page
 from hauberk.experiments.report.markdown import markdown_page
 from hauberk.experiments.report.metrics import benchmark_metrics
+from hauberk.experiments.report.trade_off_figure import trade_off_picture
 from hauberk.server.checkpoint import write_whole
 from hauberk.tasks.base import Metric
 
@@ -26,6 +27,7 @@ def write_report(
     markdown: Path | None = None,
     csv: Path | None = None,
     parquet: Path | None = None,
+    picture: Path | None = None,
 ) -> list[Path]:
     """Writes the files that are asked for, and returns them.
 
@@ -38,9 +40,10 @@ def write_report(
         markdown: the page's numbers as Markdown.
         csv: the cells with what the report adds to them.
         parquet: the same.
+        picture: the worst attacker of each rule against what it is worth without one; .png, .svg or .pdf.
 
     Raises:
-        UserError: there are no cells, or they are not as they must be.
+        UserError: there are no cells, they are not as they must be, or the picture has nothing to show.
     """
     report = build_report(read_frames(cells, rounds, metrics or benchmark_metrics()), meta)
     written = {}
@@ -52,6 +55,8 @@ def write_report(
         written[csv] = report.frames.cells.to_csv(index=False, lineterminator="\n").encode()
     if parquet:
         written[parquet] = _typed(report.frames.cells).to_parquet(index=False)
+    if picture:
+        written[picture] = trade_off_picture(report.trade_offs, picture)
     for path, content in written.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, content)
