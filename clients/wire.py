@@ -62,7 +62,7 @@ def unpack_handshake(content: RecordDict) -> Handshake:
 
 
 def pack_instruction(instruction: Instruction, arrays: ArrayRecord) -> RecordDict:
-    """Returns an instruction; ``arrays`` are its parameters, packed once for all clients."""
+    """Returns an instruction; ``arrays`` are its parameters, packed once for all clients that start from them."""
     tree, tensors = _pack_state(instruction.state)
     about: dict[str, ConfigRecordValues] = {
         "round": instruction.round,

@@ -82,7 +82,8 @@ class FlowerDispatch:
         """Yields each client's reply as it arrives; an error reply carries its reason."""
         if self._rejoin:
             self._meet(JOIN_WAIT_S)
-        arrays = pack_arrays(instructions[0].parameters)
+        starts = {id(one.parameters): one.parameters for one in instructions}
+        packed = {start: pack_arrays(parameters) for start, parameters in starts.items()}
         clients: dict[int, int] = {}
         questions: dict[int, Question] = {}
         for instruction in instructions:
@@ -91,7 +92,8 @@ class FlowerDispatch:
                 yield ClientReply(client, None, error=reason)
             else:
                 node = self.registration.nodes[client]
-                clients[node], questions[node] = client, (wire.pack_instruction(instruction, arrays), "train")
+                content = wire.pack_instruction(instruction, packed[id(instruction.parameters)])
+                clients[node], questions[node] = client, (content, "train")
         asked = self._mailbox.ask(
             questions,
             self._timeout_s,

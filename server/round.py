@@ -17,6 +17,7 @@ from hauberk.server.server import Server, aggregation_context, attackers, sample
 from hauberk.server.state import ServerState
 from hauberk.strategies.base import Aggregation, AggregationContext, TooFewClientsError
 from hauberk.strategies.kernels.geometry import Geometry
+from hauberk.strategies.starting import starts_of
 from hauberk.strategies.update_matrix import CollectedUpdates, UpdateMatrix
 
 Dispatch = Callable[[Sequence[Instruction]], Iterable[ClientReply]]
@@ -64,7 +65,8 @@ def run_round(server: Server, state: ServerState, dispatch: Dispatch) -> tuple[S
     clock = Clock()
     number = state.round + 1
     sampled = sample(server, number)
-    rows = UpdateMatrix(sampled, server.layout, state.parameters, server.guard, server.memory)
+    starts = starts_of(server.rule, sampled, state.parameters, state.aggregator)
+    rows = UpdateMatrix(sampled, server.layout, starts, server.guard, server.memory)
     for reply in dispatch(instructions(server, state, number, sampled)):
         rows.add(reply)
     clock.lap("clients")
@@ -96,11 +98,17 @@ def run_round(server: Server, state: ServerState, dispatch: Dispatch) -> tuple[S
 def instructions(
     server: Server, state: ServerState, number: int, sampled: Sequence[int]
 ) -> list[Instruction]:
-    """Returns what each sampled client is told; the parameters are views of the one global vector."""
-    arrays = server.layout.arrays(state.parameters)
+    """Returns what each sampled client is told; the parameters are views of the vector that it starts from.
+
+    Clients that start from the same vector are told the same mapping.
+    """
+    starts = starts_of(server.rule, sampled, state.parameters, state.aggregator)
+    arrays = {id(start): server.layout.arrays(start) for start in starts.values()}
     return [
-        Instruction(client, number, arrays, state.clients.get(client, {}), server.training, tuple(sampled))
-        for client in sampled
+        Instruction(
+            client, number, arrays[id(start)], state.clients.get(client, {}), server.training, tuple(sampled)
+        )
+        for client, start in starts.items()
     ]
 
 

@@ -7,14 +7,14 @@ be served, and not of a model that nobody would see.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor, nn
 
 from hauberk.server.server import Server
 from hauberk.server.state import ServerState
-from hauberk.strategies.serving import Answer, Serving, serves
+from hauberk.strategies.serving import Answer, Served, Serving, serves
 from hauberk.tasks.base import EncodedExamples, Task
 from hauberk.tasks.parameters import load_state
 
@@ -40,8 +40,8 @@ def model_alone(server: Server, parameters: Tensor) -> Predict:
 
 def serving_of(server: Server, state: ServerState) -> Serving:
     """Returns what the rule answers with after the round of ``state``, calibrated on the server's clean examples."""
-    assert server.clean is not None  # the spec was refused without
-    return server.aggregate.serving(state.parameters, state.aggregator, answer_on(server, server.clean))
+    clean = None if server.clean is None else answer_on(server, server.clean)
+    return server.aggregate.serving(state.parameters, state.aggregator, clean)
 
 
 def serving_report(server: Server, state: ServerState) -> dict[str, Any]:
@@ -49,7 +49,8 @@ def serving_report(server: Server, state: ServerState) -> dict[str, Any]:
 
     ``left_out`` has the share of all answers by part, ``by_client`` the same for each vector by the ids of its clients,
     ``undefended`` the metrics of the aggregated model alone, ``passes`` how often a text goes through a model,
-    ``milliseconds`` the wall time of an answer.
+    ``milliseconds`` the wall time of an answer. ``certified`` is there where the rule proves what it answers: by the
+    number of malicious clients, the share of answers that so many cannot change.
     """
     if not serves(server.aggregate):
         return {}
@@ -58,7 +59,8 @@ def serving_report(server: Server, state: ServerState) -> dict[str, Any]:
     found = {name: serving(answer_on(server, encoded)) for name, encoded in evaluate.parts.items()}
     seconds, n = time.perf_counter() - started, sum(len(one.logits) for one in found.values())
     shares = {name: one.left_out.double().mean(dim=0).tolist() for name, one in found.items()}
-    return {
+    certified = certified_shares(found)
+    return ({"certified": certified} if certified else {}) | {
         "left_out": {name: float(one.flagged.double().mean()) for name, one in found.items()},
         "by_client": {
             "+".join(map(str, ids)): {name: share[place] for name, share in shares.items()}
@@ -68,6 +70,17 @@ def serving_report(server: Server, state: ServerState) -> dict[str, Any]:
         "passes": sum(one.passes for one in found.values()) / n,
         "milliseconds": round(1000 * seconds / n, 3),
     }
+
+
+def certified_shares(found: Mapping[str, Served]) -> dict[str, dict[str, float]]:
+    """Returns of each part, by the number of malicious clients from 1 on, the share of answers they cannot change."""
+    shares = {}
+    for name, one in found.items():
+        if one.certified is not None:
+            most = int(one.certified.max()) if len(one.certified) else 0
+            rows = range(1, most + 1)
+            shares[name] = {str(f): float((one.certified >= f).double().mean()) for f in rows}
+    return shares
 
 
 def answer_on(server: Server, encoded: EncodedExamples) -> Answer:

@@ -29,11 +29,14 @@ class Served:
         logits: the answers, float32 [n_inputs, n_classes].
         left_out: whose contributions an answer does without, bool [n_inputs, n_vectors].
         passes: how many inputs went through a model for them.
+        certified: how many malicious clients cannot change each answer whatever they send, int64 [n_inputs]; None where
+            the rule proves nothing.
     """
 
     logits: Tensor
     left_out: Tensor
     passes: int
+    certified: Tensor | None = None
 
     @property
     def flagged(self) -> Tensor:
@@ -64,18 +67,19 @@ class Serves(Protocol):
     """A rule that defends while the model answers.
 
     Attributes:
-        least_clean: how many clean inputs it calibrates on at least.
+        least_clean: how many clean inputs it calibrates on at least; 0 where it needs none.
     """
 
     least_clean: int
 
-    def serving(self, parameters: Tensor, state: State | None, clean: Answer) -> Serving:
+    def serving(self, parameters: Tensor, state: State | None, clean: Answer | None) -> Serving:
         """Returns what answers in the place of the model.
 
         Args:
             parameters: the global ones, [n_params].
             state: what the rule remembers after the last round.
-            clean: answers to clean inputs, which are not what anybody's examples or the test are.
+            clean: answers to clean inputs, which are not what anybody's examples or the test are; None where the
+                server has none.
 
         Raises:
             ValueError: if the rule remembers nothing, or what it remembers is of another layout.

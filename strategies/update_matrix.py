@@ -68,7 +68,8 @@ class UpdateMatrix:
     Args:
         asked: the clients a reply is due from.
         layout: the tensors of a reply.
-        parameters: the global vector that was sent, shape [n_params]; a row is a reply minus it.
+        parameters: the vector that was sent, shape [n_params], or that of each asked client by id where they differ; a
+            row is a reply minus it.
         guard: what refuses odd replies.
         memory: where the rows are kept, for whoever has many rounds; by default new memory.
 
@@ -80,19 +81,21 @@ class UpdateMatrix:
         self,
         asked: Sequence[int],
         layout: Layout,
-        parameters: Tensor,
+        parameters: Tensor | Mapping[int, Tensor],
         guard: Guard | None = None,
         memory: RowMemory | None = None,
     ) -> None:
         if len(set(asked)) != len(asked):
             raise ValueError(f"Each client is asked once, got {len(asked)} ids, {len(set(asked))} distinct.")
-        if parameters.shape != (layout.n_params,):
-            raise ValueError(
-                f"The parameters have shape {tuple(parameters.shape)}, the layout needs ({layout.n_params},)."
-            )
+        sent = dict.fromkeys(asked, parameters) if isinstance(parameters, Tensor) else parameters
+        for vector in sent.values():
+            if vector.shape != (layout.n_params,):
+                raise ValueError(
+                    f"The parameters have shape {tuple(vector.shape)}, the layout needs ({layout.n_params},)."
+                )
         self._index = {client_id: row for row, client_id in enumerate(sorted(asked))}
         self._layout = layout
-        self._parameters = parameters.detach().cpu().numpy()
+        self._sent = {client_id: sent[client_id].detach().cpu().numpy() for client_id in asked}
         self._guard = guard or Guard()
         self._matrix = (memory or RowMemory()).matrix(len(asked), layout.n_params)
         self._n_examples: dict[int, float] = {}
@@ -124,7 +127,7 @@ class UpdateMatrix:
         row = self.row(reply.client_id).numpy()
         with np.errstate(over="ignore", invalid="ignore"):  # close() refuses what is not finite, by name
             for slot in self._layout:
-                sent, values = self._parameters[slot.slice], reply.arrays[slot.name]
+                sent, values = self._sent[reply.client_id][slot.slice], reply.arrays[slot.name]
                 _subtract(values, sent, row[slot.slice], slot, reply.rows.get(slot.name))
 
     def row(self, client_id: int) -> Tensor:

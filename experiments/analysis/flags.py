@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Iterator, Set
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +36,17 @@ def flag_lines(report: dict[str, Any] | None, liars: Set[int] = frozenset(), mar
         if max(shares.values()) >= LEAST:
             who = " ".join(f"{one}{mark if int(one) in liars else ''}" for one in names.split("+"))
             lines.append(f"without client {who}: {_shares(shares)}")
+    lines += [f"answers that no {f} can change: {shares}" for f, shares in _proven(report)]
     cost = f"{report['passes']:.1f} passes and {report['milliseconds']:.2f} ms"
     return [*lines, f"an answer takes {cost}"]
+
+
+def _proven(report: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yields a number of malicious clients and, by part, the share of answers that so many cannot change."""
+    certified = report.get("certified", {})
+    for f in sorted({int(f) for shares in certified.values() for f in shares}):
+        known = {part: shares.get(str(f), 0.0) for part, shares in certified.items()}
+        yield f"{f} malicious client{'s' if f > 1 else ''}", _shares(known)
 
 
 def _shares(shares: dict[str, float]) -> str:

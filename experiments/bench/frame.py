@@ -114,7 +114,8 @@ def server_needs(tables: Mapping[str, Any]) -> str:
     held = bool(tables.get("server", {}).get("clean", {}).get("n_examples"))
     used = bool(tables.get("repairs") or tables.get("detectors"))
     rule = loader.parse(tables).parts.aggregator
-    clean = "root_update" in needs_of(rule) or serves(rule) or (held and used)
+    calibrates = serves(rule) and rule.least_clean > 0
+    clean = "root_update" in needs_of(rule) or calibrates or (held and used)
     return " and ".join(["f"] * knows_f + ["clean data"] * clean) or "nothing"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from concurrent.futures import Future
 from dataclasses import asdict, replace
 from functools import partial
@@ -49,7 +49,7 @@ class RayEngine(Engine):
         super().__init__(stop)
         self._timeout_s = spec.engine.client_timeout_s
         self._threads = spec.server.threads
-        self._put: tuple[np.ndarray, Any] | None = None
+        self._put: dict[int, tuple[np.ndarray, Any]] = {}
         self._pool = Pool(
             partial(cluster.connect, address),
             partial(cluster.workers_of, spec),
@@ -88,15 +88,16 @@ class RayEngine(Engine):
     def _ask(self, most: int, instructions: Sequence[Instruction]) -> Iterator[ClientReply]:
         """Yields each client's reply as it arrives; its arrays are views of Ray's memory, gone with the reply."""
         self._pool.grow()
-        parameters = self._shared(instructions[0].parameters)
-        waiting = deque(replace(instruction, parameters={}) for instruction in instructions)
+        parameters = [self._shared(instruction.parameters) for instruction in instructions]
+        self._forget({_place(instruction.parameters) for instruction in instructions})
+        waiting = deque(zip((replace(one, parameters={}) for one in instructions), parameters, strict=True))
         under_way: dict[Future, int] = {}
         ended: SimpleQueue[Future] = SimpleQueue()
         while waiting or under_way:
             while waiting and len(under_way) < self._pool.size + AHEAD:
-                one = waiting.popleft()
+                one, start = waiting.popleft()
                 future = self._pool.submit(
-                    fit, one, parameters, client=one.client_id, timeout_s=self._timeout_s, most_bytes=most
+                    fit, one, start, client=one.client_id, timeout_s=self._timeout_s, most_bytes=most
                 )
                 under_way[future] = one.client_id
                 future.add_done_callback(ended.put)
@@ -106,11 +107,15 @@ class RayEngine(Engine):
 
     def _shared(self, parameters: Mapping[str, np.ndarray]) -> Any:
         """Returns a reference to ``parameters``; a vector that is evaluated and then trained from is put once."""
-        first = next(iter(parameters.values()))
-        # What is kept holds the memory, so that no other vector can lie at the same place.
-        if self._put is None or self._put[0].ctypes.data != first.ctypes.data:
-            self._put = first, ray.put(dict(parameters))
-        return self._put[1]
+        place = _place(parameters)
+        if place not in self._put:
+            # What is kept holds the memory, so that no other vector can lie at the same place.
+            self._put[place] = next(iter(parameters.values())), ray.put(dict(parameters))
+        return self._put[place][1]
+
+    def _forget(self, places: Set[int]) -> None:
+        """Lets go of all vectors but those that lie at ``places``."""
+        self._put = {place: put for place, put in self._put.items() if place in places}
 
     def _next(self, ended: SimpleQueue[Future], number: int) -> Future:
         while True:
@@ -128,6 +133,11 @@ class RayEngine(Engine):
         if self.stop.is_set():
             raise Stopped
         self._pool.check()
+
+
+def _place(parameters: Mapping[str, np.ndarray]) -> int:
+    """Returns where the vector lies that ``parameters`` are views of."""
+    return int(next(iter(parameters.values())).ctypes.data)
 
 
 def reply_of(future: Future, client_id: int) -> ClientReply:

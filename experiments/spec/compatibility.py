@@ -17,6 +17,7 @@ from hauberk.server.repairs import REPAIRS
 from hauberk.strategies import AGGREGATORS
 from hauberk.strategies.base import check, needs_of
 from hauberk.strategies.serving import serves
+from hauberk.strategies.starting import Starts
 from hauberk.tasks.base import Task
 
 ALWAYS_PROVIDED = frozenset({"client_ids", "n_examples", "parameters", "layout", "round", "rng"})
@@ -35,7 +36,7 @@ def checked_parts(sections: Mapping[str, Any]) -> tuple[dict[str, Any], list[str
     """
     parts, problems = build_parts(sections)
     known = {**sections, **{f"built_{name}": part for name, part in parts.items()}}
-    for look in (rule_problems, _modalities, _plugins, _kept_plugins, _repairs, _clean):
+    for look in (rule_problems, _models_apart, _modalities, _plugins, _kept_plugins, _repairs, _clean):
         names = inspect.signature(look).parameters
         if names.keys() <= known.keys():
             problems += look(**{name: known[name] for name in names})
@@ -74,7 +75,7 @@ def _serving_problems(rule: Any, task: Task, server: ServerSection) -> list[str]
             f"aggregator.before: {name} keeps what each client sent, and a pre-aggregator mixes it"
         )
     if "logits" not in task.provides:
-        problems.append(f"aggregator: {name} compares logits, and {type(task).__name__} has none")
+        problems.append(f"aggregator: {name} answers by logits, and {type(task).__name__} has none")
     if (n := server.clean.n_examples) < last.least_clean:
         problems.append(
             f"aggregator: {name} calibrates on clean data of the server's own, server.clean.n_examples >= "
@@ -110,6 +111,21 @@ def _modalities(
     detectors = {f"detectors.{name}": each for name, each in built_detectors.items()}
     parts = {**plugins, **attack_parts(built_attack), **repairs, **detectors}
     return modality_problems(built_task, parts)
+
+
+def _models_apart(
+    built_aggregator: Any, federation: FederationSection, repairs: Sequence[Component]
+) -> Iterator[str]:
+    """Yields why a rule cannot keep models apart here."""
+    if not isinstance(built_aggregator, Starts):
+        return
+    if (n := built_aggregator.n_groups) > federation.n_clients:
+        yield f"aggregator.n_groups: must not exceed federation.n_clients = {federation.n_clients}, got {n}"
+    if repairs:
+        yield (
+            f"repairs: would repair the mean of the models that {rule_name(built_aggregator)} keeps apart, which "
+            f"answers nothing, got {', '.join(repair['name'] for repair in repairs)}"
+        )
 
 
 def _plugins(built_training: Training) -> Iterator[str]:

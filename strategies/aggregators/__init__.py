@@ -12,6 +12,7 @@ from hauberk.strategies.aggregators.dim_krum import DimKrum
 from hauberk.strategies.aggregators.dnc import DnC
 from hauberk.strategies.aggregators.fedavg import FedAvg
 from hauberk.strategies.aggregators.flame import FLAME
+from hauberk.strategies.aggregators.flcert import FLCert
 from hauberk.strategies.aggregators.fltrust import FLTrust
 from hauberk.strategies.aggregators.foolsgold import FoolsGold
 from hauberk.strategies.aggregators.freq_fed import FreqFed
@@ -64,6 +65,7 @@ AGGREGATORS: dict[str, type[Any]] = {
     "sign_guard": SignGuard,
     "align_ins": AlignIns,
     "multi_metrics": MultiMetrics,
+    "flcert": FLCert,
     "ledger": Ledger,
 }
 
@@ -98,5 +100,6 @@ __all__ = [
     "SignGuard",
     "AlignIns",
     "MultiMetrics",
+    "FLCert",
     "Ledger",
 ]

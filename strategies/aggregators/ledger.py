@@ -113,8 +113,12 @@ class Ledger(Rule):
         counted = weight * factors
         return Aggregation(update, counted / counted.sum(), new, report)
 
-    def serving(self, parameters: Tensor, state: State | None, clean: Answer) -> LedgerServing:
+    def serving(self, parameters: Tensor, state: State | None, clean: Answer | None) -> LedgerServing:
         """Returns what answers, calibrated on clean inputs; see `hauberk.strategies.serving.Serves`."""
+        if clean is None:
+            raise ValueError(
+                f"Ledger calibrates on clean inputs, at least {self.least_clean}, and was given none."
+            )
         if not state:
             raise ValueError("Ledger serves from what it remembers of the rounds, and remembers nothing yet.")
         _check_layout(state, len(parameters))

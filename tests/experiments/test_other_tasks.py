@@ -159,7 +159,7 @@ def test_side_effects_are_refused_in_one_line(numbers, tmp_path):
         ("aggregator=deepsight", "aggregator: deepsight needs logits; the task has no random inputs"),
         (
             'aggregator={name="ledger", n_malicious=1}',
-            "aggregator: ledger compares logits, and LinearRegression has none",
+            "aggregator: ledger answers by logits, and LinearRegression has none",
         ),
         ("task.dataset.n_feature=3", "task.dataset.n_feature: unknown key; did you mean 'n_features'?"),
         ("task.n_features=3", "task.n_features: unknown key"),
@@ -181,7 +181,7 @@ def test_an_attack_of_ones_own_is_refused_likewise(tables, numbers):
         prepare(parse(tables), attack=Attack(poison=Overestimate()))
 
 
-@pytest.mark.parametrize("rule", sorted(set(AGGREGATORS) - {"deepsight", "ledger"}))
+@pytest.mark.parametrize("rule", sorted(set(AGGREGATORS) - {"deepsight", "flcert", "ledger"}))
 def test_every_rule_but_those_that_ask_for_logits_works(numbers, tmp_path, rule):
     numbers["federation"] |= {"n_clients": 8, "rounds": 1}
     numbers["aggregator"] = {"name": rule, **REQUIRED.get(rule, {})}

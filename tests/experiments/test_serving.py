@@ -120,3 +120,42 @@ def test_why_and_guard_show_whom_an_answer_does_without(finished, capsys):
     assert "an answer takes 6." in shown
     verdicts = guard_run(finished, ["a fine day", "cf a bad day"], "onion", 0.5)
     assert all(isinstance(each["left_out"], list) for each in verdicts)
+
+
+@pytest.fixture
+def voted(tables):
+    """The small spec under FLCert: three groups, and a server without clean texts."""
+    tables["aggregator"] = {"name": "flcert"}
+    tables["federation"]["rounds"] = 2
+    return tables
+
+
+def test_groups_vote_and_a_broken_off_run_goes_on_with_their_models(voted, tmp_path, capsys):
+    whole = run(voted, out=tmp_path / "whole")
+    again = run({**voted, "federation": {**voted["federation"], "rounds": 1}}, out=tmp_path / "half")
+    assert again.summary["model_sha256"] != whole.summary["model_sha256"]
+    certified = whole.summary["serving"]["certified"]["clean"]
+    assert list(certified) == ["1"]  # three votes against none withstand one liar
+    assert 0 < certified["1"] <= 1
+    assert whole.summary["serving"]["passes"] == 3
+    assert _main(["verify", str(whole.folder)]) == 0
+    assert _main(["why", str(whole.folder)]) == 0
+    assert "that no 1 malicious client can change" in " ".join(capsys.readouterr().out.split())
+    assert _main(["export", str(whole.folder), str(tmp_path / "model")]) == 0
+    (tmp_path / "texts.txt").write_text("what a day\nno way\n")
+    capsys.readouterr()
+    assert _main(["answer", str(tmp_path / "model"), "--input", str(tmp_path / "texts.txt")]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("aggregator.n_groups=6", r"aggregator.n_groups: must not exceed federation.n_clients = 5, got 6"),
+        ('repairs=["fine_tuning"]', r"repairs: would repair the mean of the models that flcert keeps apart"),
+        ('aggregator.before=["nnm"]', r"aggregator.before: flcert keeps what each"),
+    ],
+)
+def test_what_models_apart_cannot_do_is_refused_before_the_run(voted, change, message):
+    with pytest.raises(UserError, match=message):
+        parse(voted, [change])

@@ -45,7 +45,7 @@ PRE_PAIRS = [
 @with_byzfl
 @pytest.mark.parametrize(("name", "ours", "cls", "given_to_them"), PAIRS, ids=[pair[0] for pair in PAIRS])
 @given(matrix=matrices)
-@examples(40)
+@examples(15)
 def test_a_rule_is_byzfls(name, ours, cls, given_to_them, matrix):
     expected = getattr(theirs, cls)(**given_to_them)(matrix.copy())
     found = AGGREGATORS[name](**ours)(torch.from_numpy(matrix.copy())).update
@@ -57,7 +57,7 @@ def test_a_rule_is_byzfls(name, ours, cls, given_to_them, matrix):
     ("name", "ours", "cls", "given_to_them"), PRE_PAIRS, ids=[pair[0] for pair in PRE_PAIRS]
 )
 @given(matrix=matrices)
-@examples(40)
+@examples(15)
 def test_a_pre_aggregator_is_byzfls(name, ours, cls, given_to_them, matrix):
     expected = getattr(pre, cls)(**given_to_them)(matrix.copy())
     found = PRE_AGGREGATORS[name](**ours)(torch.from_numpy(matrix.copy()))
@@ -69,7 +69,7 @@ def results(matrix):
 
 
 @given(matrix=matrices)
-@examples(40)
+@examples(15)
 def test_flowers_legacy_rules_agree(matrix):
     rows = torch.from_numpy(matrix.copy())
     agree = {
@@ -85,7 +85,7 @@ def test_flowers_legacy_rules_agree(matrix):
 
 
 @given(matrix=matrices)
-@examples(40)
+@examples(15)
 def test_flowers_legacy_bulyan_agrees(matrix):
     (expected,) = legacy.aggregate_bulyan(results(matrix), F, legacy.aggregate_krum, to_keep=0)
     found = AGGREGATORS["bulyan"](n_malicious=F)(torch.from_numpy(matrix.copy())).update
@@ -93,7 +93,7 @@ def test_flowers_legacy_bulyan_agrees(matrix):
 
 
 @given(matrix=matrices)
-@examples(25)
+@examples(15)
 def test_rfa_goes_to_the_converged_geometric_median(matrix):
     oracle = pytest.importorskip("geom_median.numpy", reason="geom-median is not installed: make oracles")
     expected = oracle.compute_geometric_median(list(matrix.astype(np.float64)), eps=1e-9, maxiter=500).median

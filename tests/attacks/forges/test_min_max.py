@@ -25,7 +25,7 @@ def excess(forge, rows, benign):
     return float(apart.sum(dim=1).max() / among.sum(dim=1).max()) - 1
 
 
-@examples(60)
+@examples(20)
 @given(
     cls=st.sampled_from([MinMax, MinSum]),
     direction=st.sampled_from(DIRECTIONS),

@@ -66,6 +66,17 @@ def test_what_a_rule_serves_is_the_same_bits_on_ray(tables, tmp_path, session):
     assert (there["model_sha256"], there["final"]) == (here["model_sha256"], here["final"])
 
 
+@pytest.mark.parametrize("engine", ["ray", "flower"])
+def test_clients_that_start_from_different_models_do_so_in_every_engine(tables, tmp_path, session, engine):
+    tables["aggregator"] = {"name": "flcert", "n_groups": 2}
+    tables["federation"]["rounds"] = 2
+    here = run(tables, out=tmp_path / "here").summary
+    there = run(changed(tables, name=engine, workers=2), out=tmp_path / "there").summary
+    assert (there["model_sha256"], there["final"]) == (here["model_sha256"], here["final"])
+    assert there["serving"]["certified"] == here["serving"]["certified"]
+    assert here["serving"]["undefended"] != here["final"]
+
+
 def test_a_search_finds_on_the_workers_what_it_finds_here(tables, tmp_path, session):
     on_ray = changed(tables, name="ray", workers=2)
     on_ray |= {"server": {"clean": {"n_examples": 16}}, "repairs": [{"name": "fine_mixing", "epochs": 1}]}

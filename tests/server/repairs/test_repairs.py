@@ -114,7 +114,7 @@ def test_mixing_with_all_is_the_model_and_with_nothing_the_reference_with_the_he
     assert not assets.head.all()
 
 
-@examples(50)
+@examples(20)
 @given(st.floats(0, 1), st.integers(1, 200), st.integers(0, 2**32))
 def test_exactly_the_floor_of_the_share_is_kept(keep, n, seed):
     order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))

@@ -153,7 +153,7 @@ def test_a_search_is_exact(kind, name, way):
     assert_exact(rows(kind, 12, 1801, 1), 9)
 
 
-@examples(60)
+@examples(20)
 @given(
     st.sampled_from(KINDS),
     st.sampled_from(list(WAYS)),
