@@ -57,11 +57,12 @@ class FLCert(Rule):
         """Aggregates ``updates`` of shape [n_clients, n_params], each what its client added to its group's model.
 
         ``state`` is {"client_ids": all that were ever seen, "vector/0": the first group's model, [n_params], ...}. A
-        group of which nobody answers stays as it is.
+        group of which nobody answers stays as it is. Before the first round all groups start from the context's
+        parameters, or from zeros.
 
         Raises:
             TooFewClientsError: if there are none.
-            ValueError: if the state is of another layout, or there is none and no parameters to begin with.
+            ValueError: if the state is of another layout.
         """
         self.admit(updates)
         context = context or AggregationContext()
