@@ -7,7 +7,7 @@ DEMO := runs/demo
 help:  ## show this help
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
-demo: .venv/offline  ## ten clients, one liar: FedAvg lets the backdoor in, Dim-Krum keeps it out
+demo: .venv/offline  ## ten clients, one liar, FedAvg and Dim-Krum side by side, with the natural rate
 	@$(BIN)/hauberk run experiments/configs/quickstart.toml --set aggregator.name=fedavg --out $(DEMO)/fedavg
 	@$(BIN)/hauberk run experiments/configs/quickstart.toml --out $(DEMO)/dim_krum
 	@$(BIN)/hauberk compare $(DEMO)/fedavg $(DEMO)/dim_krum --plot $(DEMO)/comparison.png
