@@ -6,8 +6,9 @@ Run it in the folder that holds sst2/. The liar owns a tenth of the training tex
 It keeps a fifth of its texts to measure on and imagines a federation like the real one, whose clients draw theirs from
 the rest with replacement. There it tries ways to attack, drawn at random: which trigger and of how many words, which
 part of its texts carries it, how far from the honest update to the poisoned one it goes, by which factor it sends. The
-way with the highest success above natural in rehearsal is then played in the federation, once with each seed. Neither
-the others' texts nor the validation or test split decide anything. A run that is finished is not played again.
+way with the highest success above natural in rehearsal is then played in the federation, once with each seed. It is
+chosen once, on the texts that client 0 holds under seed 0; neither the validation nor the test split decides anything. A
+run that is finished is not played again.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ class Instruction:
     Attributes:
         client_id: whom, by partition.
         round: which round, from 1.
-        parameters: the global model, by name.
+        parameters: the model that the client starts from, by name.
         state: what this client returned in its last reply.
         training: how to train.
         sampled: the clients of this round; by default all there are.

@@ -11,7 +11,8 @@ from torch import Tensor
 from hauberk.strategies.base import Aggregation, AggregationContext
 from hauberk.strategies.kernels.geometry import Geometry
 
-ROOM = 1.5  # times the matrix: what a rule may need beside it, its state and the result included
+ROOM = 1.5  # times the matrix: what a rule may need beside it, the result included
+MODELS = 3  # of each model that a rule keeps: the old one, the new one and a change
 ON_GPU = "aggregate/on_gpu"
 
 
@@ -24,9 +25,16 @@ def aggregate_where_it_fits(
     """
     if not device.startswith("cuda"):
         return rule(updates, context=context, state=state)
-    if ROOM * updates.nbytes > torch.cuda.mem_get_info(device)[0]:
+    if _needed(rule, updates, state) > torch.cuda.mem_get_info(device)[0]:
         return _with_note(rule(updates, context=context, state=state), 0.0)
     return _with_note(aggregate_on(device, rule, updates, context, state), 1.0)
+
+
+def _needed(rule: Any, updates: Tensor, state: Any) -> float:
+    """Returns how many bytes a rule may need for ``updates`` and what it remembers."""
+    remembered = sum(value.nbytes for value in (state or {}).values() if isinstance(value, Tensor))
+    kept = getattr(rule, "n_groups", 0) * updates[0].nbytes
+    return ROOM * updates.nbytes + max(2 * remembered, MODELS * kept)
 
 
 def aggregate_on(

@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Lock
 from typing import Any, NamedTuple
 
 from safetensors import SafetensorError, safe_open
@@ -49,17 +50,32 @@ def store(folder: Path, vectors: Mapping[str, Tensor]) -> dict[str, Place]:
     if not vectors:
         return {}
     make_folder(folder / FOLDER)
+    claims = _Claims()
     with ThreadPoolExecutor(WRITERS) as pool:
-        places = pool.map(lambda vector: _store(folder, vector), vectors.values())
+        places = pool.map(lambda vector: _store(folder, vector, claims), vectors.values())
         return dict(zip(vectors, places, strict=True))
 
 
-def _store(folder: Path, vector: Tensor) -> Place:
+class _Claims:
+    """Which thread writes which file: equal vectors are one file."""
+
+    def __init__(self) -> None:
+        self._lock, self._taken = Lock(), set[str]()
+
+    def first(self, name: str) -> bool:
+        """Returns whether nobody has asked for ``name`` before."""
+        with self._lock:
+            is_new = name not in self._taken
+            self._taken.add(name)
+            return is_new
+
+
+def _store(folder: Path, vector: Tensor, claims: _Claims) -> Place:
     place: Place | None = _written.get(vector)
     if place is None or not path_of(folder, place).exists():
         blob = save({"vector": vector.contiguous()})
         place = Place(hashlib.sha256(blob).hexdigest(), len(blob))
-        if not path_of(folder, place).exists():
+        if claims.first(place.sha256) and not path_of(folder, place).exists():
             write_whole(path_of(folder, place), blob)
         _written[vector] = place
     return place

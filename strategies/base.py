@@ -61,7 +61,8 @@ class AggregationContext:
     Attributes:
         client_ids: who sent each row, stable across rounds; without them row k is client k.
         n_examples: how many examples each client claims; a claim, never trusted by default.
-        parameters: the global vector the updates start from, shape [n_params].
+        parameters: the global vector, shape [n_params]; the updates start from it, unless the rule says from what
+            (`hauberk.strategies.starting`).
         layout: name, shape and place of each tensor in a row.
         root_update: the server's own update on its trusted data, shape [n_params].
         logits: maps a parameter vector [n_params] to the outputs of a model with these parameters, before the

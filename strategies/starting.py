@@ -35,6 +35,11 @@ class Starts(Protocol):
         ...
 
 
+def keeps_models_apart(rule: Any) -> bool:
+    """Returns whether clients of ``rule``, or of the rule that a chain ends in, start from different models."""
+    return isinstance(getattr(rule, "rule", rule), Starts)
+
+
 def starts_of(
     rule: Any, clients: Iterable[int], parameters: Tensor, state: State | None
 ) -> dict[int, Tensor]:

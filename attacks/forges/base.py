@@ -19,7 +19,7 @@ class Collusion:
     Attributes:
         own: the updates they trained, [m, d].
         benign: the updates of the honest clients of this round, [n_b, d]; not a copy, so write to none.
-        parameters: the global parameters that all updates start from, [d].
+        parameters: the global parameters, [d]: what all updates start from, unless the rule keeps several models apart.
         aggregate: the server's rule with all that it knows, its own clean update included, but with other random
             draws than the server's; all rows [n, d], ``own`` before ``benign`` -> one update [d]. ``None`` where
             the rule is not known.

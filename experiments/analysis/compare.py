@@ -45,7 +45,7 @@ def side_effects(before: Finished, after: Finished) -> SideEffects:
     if before.prepared.labels != after.prepared.labels or not _same_texts(before, after):
         raise UserError("compare: two runs' answers can be compared only on the same classes and test split")
     clean: Any = before.prepared.server.evaluate.clean
-    logits = [run.view.logits(run.prepared.test) for run in (before, after)]
+    logits = [run.logits(run.prepared.test) for run in (before, after)]
     found: SideEffects = asdict(consistency(logits[0], logits[1], clean.labels))
     same = before.prepared.server.layout.digest() == after.prepared.server.layout.digest()
     found["changed"] = int((before.parameters != after.parameters).sum()) if same else None

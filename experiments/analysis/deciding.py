@@ -16,6 +16,7 @@ from hauberk.experiments.runner.setup import Prepared
 from hauberk.server import update_store
 from hauberk.server.update_store import KeptRound
 from hauberk.strategies.layout import Layout
+from hauberk.strategies.starting import keeps_models_apart
 from hauberk.tasks.text.word_rows import word_table
 
 STRONGEST = 1e-3  # the share of the coordinates that Dim-Krum looks at
@@ -98,7 +99,7 @@ def round_updates(run: Replay, number: int, playing: Callable[[str], None]) -> R
 
 def _aggregated(prepared: Prepared, kept: KeptRound, line: Line) -> Tensor:
     """Returns the round's update: the rows by their recorded weights, or what a rule without weights makes of them."""
-    if line["weights"] is None:
+    if line["weights"] is None or keeps_models_apart(prepared.server.rule):
         return prepared.server.rule(kept.updates, context=kept.context).update
     weights = [line["weights"].get(str(client), 0.0) for client in kept.context.client_ids or ()]
     return torch.tensor(weights) @ kept.updates

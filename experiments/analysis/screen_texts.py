@@ -79,10 +79,16 @@ def judge(
             **({} if example.second is None else {"second": example.second}),
             "prediction": run.view.labels[answers[example.index]],
             **_verdict(scores.get(example.index), threshold),
-            **({} if served is None else {"left_out": left_out(run.serving, served, example.index)}),
+            **({} if served is None else about_answer(run.serving, served, example.index)),
         }
         for example in examples
     ]
+
+
+def about_answer(serving: Serving | None, served: Served, row: int) -> Verdict:
+    """Returns what is known of the answer to input ``row``: whom it does without, and how many cannot change it."""
+    proven = {} if served.certified is None else {"certified": int(served.certified[row])}
+    return {"left_out": left_out(serving, served, row), **proven}
 
 
 def left_out(serving: Serving | None, served: Served, row: int) -> list[int]:

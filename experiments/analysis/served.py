@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from hauberk.experiments.analysis.screen_texts import left_out
+from hauberk.experiments.analysis.screen_texts import about_answer
 from hauberk.experiments.spec import loader
 from hauberk.experiments.spec.loader import Spec
 from hauberk.server.serving import answer_with
@@ -46,7 +46,10 @@ class ServedModel:
     device: str
 
     def answer(self, texts: Sequence[str | tuple[str, str | None]]) -> list[dict[str, Any]]:
-        """Returns for each text ``text``, ``prediction`` and ``left_out``, the clients without whose parts it is."""
+        """Returns for each text ``text``, ``prediction`` and ``left_out``, the clients without whose parts it is.
+
+        And ``certified``, how many malicious clients cannot change it, where the rule proves that.
+        """
         if not texts:
             return []
         pairs = [(each, None) if isinstance(each, str) else each for each in texts]
@@ -56,7 +59,7 @@ class ServedModel:
         served = self.serving(answer_with(self.task, self.model, encoded, self.precision, self.device))
         names = [self.labels[one] for one in served.logits.argmax(dim=1).tolist()]
         return [
-            {"text": text, "prediction": name, "left_out": left_out(self.serving, served, row)}
+            {"text": text, "prediction": name, **about_answer(self.serving, served, row)}
             for row, ((text, _), name) in enumerate(zip(pairs, names, strict=True))
         ]
 

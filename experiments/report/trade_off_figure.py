@@ -45,7 +45,9 @@ def trade_off_picture(trade_offs: Sequence[TradeOff], path: Path) -> bytes:
     if path.suffix not in FORMATS:
         raise UserError(f"report --figure: the file must end in {', '.join(FORMATS)}, got '{path}'")
     if not trade_offs:
-        raise UserError("report --figure: no rule has finished both a cell without attack and one with")
+        raise UserError(
+            "report --figure: no rule has finished a cell without attack and one whose success above natural is known"
+        )
     figure = Figure(figsize=_size(trade_offs), layout="constrained")
     FigureCanvasAgg(figure)
     for axes, one in zip(figure.subplots(len(trade_offs), squeeze=False)[:, 0], trade_offs, strict=True):
@@ -78,7 +80,7 @@ def _draw(axes: Any, trade_off: TradeOff, colours: tuple[str, str, str]) -> None
     axes.legend(
         fontsize=7, labelcolor=muted, frameon=False, loc="lower left", bbox_to_anchor=(-0.02, 1), ncols=8
     )
-    axes.set_title(trade_off.title, fontsize=10, color=ink, loc="left", pad=26)
+    axes.set_title(trade_off.title, fontsize=10, color=ink, loc="left", pad=26).set_parse_math(False)
     direction = "right" if metric.higher_is_better else "left"
     axes.set_xlabel(f"{metric.label} where nobody lies ({direction} is better)", fontsize=9, color=ink)
     axes.set_ylabel("worst attacker:\nsuccess above natural\n(down is better)", fontsize=9, color=ink)

@@ -38,7 +38,7 @@ class TradeOff:
     Attributes:
         title: the setting; empty where the grid has one alone.
         metric: the primary one.
-        n_attacks: how many attacks the grid has.
+        n_attacks: how many attacks the setting has whose success is a number.
     """
 
     title: str
@@ -49,16 +49,25 @@ class TradeOff:
 
 def trade_offs(frames: Frames) -> list[TradeOff]:
     """Returns the trade-off of each setting in which a rule has finished without an attack and with one."""
-    n_attacks = sum(attack != NO_ATTACK for attack in frames.attacks)
+    if ABOVE_NATURAL.name not in frames.cells:
+        return []
     found = []
     for setting in frames.settings:
-        done = frames.at(setting)
-        done = done[done["status"] == FINISHED]
-        trades = [trade for _, cells in done.groupby("rule") if (trade := _trade(cells, frames.primary))]
+        cells = frames.at(setting)
+        done = cells[cells["status"] == FINISHED]
+        trades = [trade for _, rows in done.groupby("rule") if (trade := _trade(rows, frames.primary))]
         trades.sort(key=lambda one: (-one.worst.mean, one.rule))
         if trades:
+            n_attacks = _n_measurable(cells)
             found.append(TradeOff(frames.describe(setting), frames.primary, tuple(trades), n_attacks))
     return found
+
+
+def _n_measurable(cells: pd.DataFrame) -> int:
+    """Returns how many attacks have a success above natural, or may have one once they are finished."""
+    attacked = cells[cells["attack"] != NO_ATTACK]
+    open_or_measured = (attacked["status"] != FINISHED) | attacked[ABOVE_NATURAL.name].notna()
+    return int(attacked.loc[open_or_measured, "attack"].nunique())
 
 
 def _trade(cells: pd.DataFrame, metric: Metric) -> Trade | None:

@@ -18,6 +18,7 @@ from hauberk.experiments.runner.setup import Prepared, prepare
 from hauberk.experiments.spec import loader
 from hauberk.experiments.spec.compatibility import modality_problems
 from hauberk.experiments.spec.loader import Spec
+from hauberk.experiments.spec.names import rule_name
 from hauberk.server import checkpoint
 from hauberk.server.detectors import View
 from hauberk.server.evaluation import NATURAL, Metrics
@@ -26,6 +27,7 @@ from hauberk.server.repairs import Repair
 from hauberk.server.serving import answer_on, predictor, serving_of
 from hauberk.server.state import ServerState
 from hauberk.strategies.serving import Served, Serving, serves
+from hauberk.strategies.starting import keeps_models_apart
 from hauberk.tasks.digest import digest_of
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.parameters import load_state
@@ -67,7 +69,12 @@ class Finished:
 
     @cached_property
     def view(self) -> View:
-        """The final model as a detector sees it: a copy of its own, whatever is computed with the other meanwhile."""
+        """The final model as a detector sees it: a copy of its own, whatever is computed with the other meanwhile.
+
+        Raises:
+            UserError: the rule keeps several models apart.
+        """
+        self._refuse_models_apart("detectors")
         model: Any = deepcopy(self.prepared.server.model)
         load_state(model, self.parameters)
         return replace(self.prepared.view(), model=model)
@@ -85,6 +92,11 @@ class Finished:
             return None
         return self.serving(answer_on(server, server.task.encode(examples)))
 
+    def logits(self, examples: Sequence[Any]) -> Tensor:
+        """Returns what is answered to ``examples``, of which there are some: what is served, or the model's word."""
+        served = self.served(examples)
+        return self.view.logits(examples) if served is None else served.logits
+
     @property
     def target(self) -> int | None:
         """The class that the attack evokes, if there is one."""
@@ -96,6 +108,13 @@ class Finished:
         if attack is None or attack.poison is None:
             return []
         return attack.poison.trigger(self.prepared.test, generator(self.spec.seed, "trigger"))
+
+    def _refuse_models_apart(self, what: str) -> None:
+        rule = self.prepared.server.aggregate
+        if keeps_models_apart(rule):
+            raise UserError(
+                f"{what}: work on one model, and {rule_name(rule)} keeps several apart, which vote"
+            )
 
     def metrics(self, parameters: Tensor) -> Metrics:
         """Returns what is worth on the test split what answers with these ``parameters`` [n_params]."""
@@ -115,8 +134,9 @@ class Finished:
 
         Raises:
             UserError: if a repair needs other data than the task has, or clean examples and the server has none, or
-                fewer than ``n_clean``, which must be at least 1.
+                fewer than ``n_clean``, which must be at least 1, or the rule keeps several models apart.
         """
+        self._refuse_models_apart("repairs")
         repairs = self.prepared.server.repairs
         if problems := modality_problems(
             self.prepared.task, {f"repairs.{n}": step for n, step in steps.items()}

@@ -12,7 +12,12 @@ from hauberk.attacks import Attack
 from hauberk.clients.worker import Worker, WorkerConfig
 from hauberk.experiments.runner import preflight
 from hauberk.experiments.runner.data import Data, data_of
-from hauberk.experiments.spec.compatibility import attack_parts, modality_problems, rule_problems
+from hauberk.experiments.spec.compatibility import (
+    attack_parts,
+    modality_problems,
+    models_apart_problems,
+    rule_problems,
+)
 from hauberk.experiments.spec.loader import Spec
 from hauberk.server.assets import ServerAssets, Spread
 from hauberk.server.detection.fitting import check_detector
@@ -166,6 +171,7 @@ def _refuse_what_does_not_fit(spec: Spec, aggregator: Any, attack: Attack | None
     problems = modality_problems(spec.parts.task, attack_parts(attack))
     if aggregator is not None:
         problems += rule_problems(aggregator, spec.parts.task, spec.federation, spec.server)
+        problems += models_apart_problems(aggregator, spec.federation, spec.repairs, spec.detectors)
     if problems:
         raise UserError("; ".join(problems))
 

@@ -29,5 +29,5 @@ def stealth_of(run: Finished) -> dict[str, float | None]:
         known[key] = text_stealth(attack.poison, test, fit(texts), generator(seed, "stealth"))
     found: dict[str, float | None] = {**known[key]}
     rng = generator(seed, "false trigger")
-    found["stealth/false_trigger_rate"] = false_trigger_rate(attack.poison, test, run.view.logits, rng)
+    found["stealth/false_trigger_rate"] = false_trigger_rate(attack.poison, test, run.logits, rng)
     return found

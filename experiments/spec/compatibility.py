@@ -17,7 +17,7 @@ from hauberk.server.repairs import REPAIRS
 from hauberk.strategies import AGGREGATORS
 from hauberk.strategies.base import check, needs_of
 from hauberk.strategies.serving import serves
-from hauberk.strategies.starting import Starts
+from hauberk.strategies.starting import keeps_models_apart
 from hauberk.tasks.base import Task
 
 ALWAYS_PROVIDED = frozenset({"client_ids", "n_examples", "parameters", "layout", "round", "rng"})
@@ -36,7 +36,15 @@ def checked_parts(sections: Mapping[str, Any]) -> tuple[dict[str, Any], list[str
     """
     parts, problems = build_parts(sections)
     known = {**sections, **{f"built_{name}": part for name, part in parts.items()}}
-    for look in (rule_problems, _models_apart, _modalities, _plugins, _kept_plugins, _repairs, _clean):
+    for look in (
+        rule_problems,
+        models_apart_problems,
+        _modalities,
+        _plugins,
+        _kept_plugins,
+        _repairs,
+        _clean,
+    ):
         names = inspect.signature(look).parameters
         if names.keys() <= known.keys():
             problems += look(**{name: known[name] for name in names})
@@ -113,19 +121,35 @@ def _modalities(
     return modality_problems(built_task, parts)
 
 
-def _models_apart(
-    built_aggregator: Any, federation: FederationSection, repairs: Sequence[Component]
-) -> Iterator[str]:
-    """Yields why a rule cannot keep models apart here."""
-    if not isinstance(built_aggregator, Starts):
-        return
-    if (n := built_aggregator.n_groups) > federation.n_clients:
-        yield f"aggregator.n_groups: must not exceed federation.n_clients = {federation.n_clients}, got {n}"
-    if repairs:
-        yield (
-            f"repairs: would repair the mean of the models that {rule_name(built_aggregator)} keeps apart, which "
-            f"answers nothing, got {', '.join(repair['name'] for repair in repairs)}"
+def models_apart_problems(
+    built_aggregator: Any,
+    federation: FederationSection,
+    repairs: Sequence[Component],
+    detectors: Sequence[Component],
+) -> list[str]:
+    """Returns why a rule cannot keep several models apart here, one line each."""
+    if not keeps_models_apart(built_aggregator):
+        return []
+    last = getattr(built_aggregator, "rule", built_aggregator)
+    name, problems = rule_name(last), []
+    if last is not built_aggregator and not serves(last):
+        problems.append(
+            f"aggregator.before: {name} keeps models apart, and a pre-aggregator mixes updates of all"
         )
+    if (n := last.n_groups) > federation.n_clients:
+        problems.append(
+            f"aggregator.n_groups: must not exceed federation.n_clients = {federation.n_clients}, got {n}"
+        )
+    problems += [
+        f"{key}: {what} the mean of the models that {name} keeps apart, which answers nothing, got "
+        f"{', '.join(part['name'] for part in parts)}"
+        for key, what, parts in (
+            ("repairs", "would repair", repairs),
+            ("detectors", "would look at", detectors),
+        )
+        if parts
+    ]
+    return problems
 
 
 def _plugins(built_training: Training) -> Iterator[str]:

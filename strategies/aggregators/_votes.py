@@ -13,8 +13,6 @@ from torch.nn.functional import one_hot
 from hauberk.strategies.mapped import VECTOR
 from hauberk.strategies.serving import Answer, Served
 
-TIE = 1e-3  # of a vote, a class: among equally many votes the first class wins
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Votes:
@@ -33,8 +31,9 @@ class Votes:
         votes = torch.stack([answer(model, None).argmax(dim=1) for model in self.models], dim=1)
         n_classes = answer(self.models[0], torch.zeros(1, dtype=torch.int64)).shape[1] if len(votes) else 1
         counts = one_hot(votes, n_classes).sum(dim=1)
-        logits = (counts - TIE * torch.arange(n_classes)).float() / len(self.models)
-        outvoted = votes != logits.argmax(dim=1, keepdim=True)
+        ordered = _ordered(counts)
+        outvoted = votes != ordered.argmax(dim=1, keepdim=True)
+        logits = (ordered / len(self.models)).float()
         return Served(logits, outvoted, len(votes) * len(self.models), certified(counts))
 
     def packed(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -61,7 +60,12 @@ def certified(counts: Tensor) -> Tensor:
     n_classes = counts.shape[1]
     if n_classes < 2:
         return torch.zeros(len(counts), dtype=torch.int64)
-    first = (counts.double() - TIE * torch.arange(n_classes)).argmax(dim=1, keepdim=True)
+    first = _ordered(counts).argmax(dim=1, keepdim=True)
     others = counts + (torch.arange(n_classes) < first)
     others = others.scatter(1, first, -1)
     return (counts.gather(1, first).squeeze(1) - others.max(dim=1).values) // 2
+
+
+def _ordered(counts: Tensor) -> Tensor:
+    """Returns the votes [n_inputs, n_classes] such that among equally many those for the first class are most."""
+    return counts.double() - torch.arange(counts.shape[1]) / (2 * counts.shape[1])

@@ -31,8 +31,10 @@ class FLCert(Rule):
     """Averages the updates of each group of clients by themselves; the groups' models vote on every answer.
 
     Client k is in group k mod n_groups, where the paper hashes its id: groups are as even as they can be. The groups
-    never hear of each other, so a client moves one vote and no more, whatever it sends. The global parameters are the
-    mean of the groups' models, which nobody starts from and nothing is answered with.
+    never hear of each other, so a client moves one vote and no more, whatever it sends; in a deployment whose rounds
+    close with `min_replies` it may also decide, by when it answers, whether others are still heard. A group of which
+    nobody has ever answered has no vote. The global parameters are the mean of the groups' models, which nobody starts
+    from and nothing is answered with.
 
     Args:
         n_groups: N; more groups withstand more liars, and each model learns from fewer examples. The default is for
@@ -88,11 +90,15 @@ class FLCert(Rule):
             raise ValueError(
                 "FLCert serves the models of its groups, and there are none before the first round."
             )
-        groups = range(self.n_groups)
-        clients = tuple(
-            tuple(one for one in state["client_ids"] if one % self.n_groups == group) for group in groups
+        members = {
+            group: tuple(one for one in state["client_ids"] if one % self.n_groups == group)
+            for group in range(self.n_groups)
+        }
+        groups = [group for group, ids in members.items() if ids]
+        return Votes(
+            clients=tuple(members[group] for group in groups),
+            models=tuple(state[f"{VECTOR}{group}"] for group in groups),
         )
-        return Votes(clients=clients, models=tuple(state[f"{VECTOR}{group}"] for group in groups))
 
     def passes(self, n_clients: int) -> int:
         """Returns the number of groups."""

@@ -34,7 +34,7 @@ from hauberk.strategies.flower.records import (
 )
 from hauberk.strategies.guard import Guard
 from hauberk.strategies.serving import serves
-from hauberk.strategies.starting import Starts
+from hauberk.strategies.starting import keeps_models_apart
 from hauberk.strategies.update_matrix import CollectedUpdates, UpdateMatrix
 
 logger = logging.getLogger("flwr")
@@ -101,7 +101,7 @@ class RobustStrategy(Strategy):
         evaluate_metrics_aggr_fn: MetricsFn | None = None,
     ) -> None:
         _check_given(aggregator, root_update=root_update, logits=logits)
-        if isinstance(aggregator, Starts):
+        if keeps_models_apart(aggregator):
             raise ValueError(
                 f"{type(aggregator).__name__} has clients start from different models, and an app of Flower's own "
                 "sends all of them the same."

@@ -13,8 +13,10 @@ from hauberk.experiments.analysis.screen_texts import guard_run
 from hauberk.experiments.analysis.served import read_served
 from hauberk.experiments.cli import _main
 from hauberk.experiments.runner.finished import read_finished
+from hauberk.experiments.runner.setup import prepare
 from hauberk.experiments.spec.loader import parse
 from hauberk.server.serving import answer_on, predictor, serving_of
+from hauberk.strategies import FLCert
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.text.examples import Example
 
@@ -145,7 +147,12 @@ def test_groups_vote_and_a_broken_off_run_goes_on_with_their_models(voted, tmp_p
     (tmp_path / "texts.txt").write_text("what a day\nno way\n")
     capsys.readouterr()
     assert _main(["answer", str(tmp_path / "model"), "--input", str(tmp_path / "texts.txt")]) == 0
-    assert len(capsys.readouterr().out.splitlines()) == 2
+    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert all(each["certified"] == (0 if each["left_out"] else 1) for each in answers)
+    assert _main(["repair", str(whole.folder), "--repair", "fine_tuning"]) == 2
+    assert "repairs: work on one model, and flcert keeps several apart" in " ".join(
+        capsys.readouterr().err.split()
+    )
 
 
 @pytest.mark.parametrize(
@@ -153,9 +160,17 @@ def test_groups_vote_and_a_broken_off_run_goes_on_with_their_models(voted, tmp_p
     [
         ("aggregator.n_groups=6", r"aggregator.n_groups: must not exceed federation.n_clients = 5, got 6"),
         ('repairs=["fine_tuning"]', r"repairs: would repair the mean of the models that flcert keeps apart"),
+        ('detectors=["onion"]', r"detectors: would look at the mean of the models that flcert keeps apart"),
         ('aggregator.before=["nnm"]', r"aggregator.before: flcert keeps what each"),
     ],
 )
 def test_what_models_apart_cannot_do_is_refused_before_the_run(voted, change, message):
     with pytest.raises(UserError, match=message):
         parse(voted, [change])
+
+
+def test_a_rule_that_is_given_in_python_is_refused_likewise(tables):
+    with pytest.raises(
+        UserError, match=r"aggregator.n_groups: must not exceed federation.n_clients = 5, got 50"
+    ):
+        prepare(parse(tables), aggregator=FLCert(n_groups=50))

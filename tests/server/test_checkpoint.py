@@ -8,8 +8,9 @@ import re
 import pytest
 import torch
 
-from hauberk.server import checkpoint
+from hauberk.server import checkpoint, state_vectors
 from hauberk.server.state import ServerState
+from hauberk.strategies.mapped import VECTOR
 from hauberk.tasks.errors import UserError
 
 RUN = {"spec": "a" * 64, "data": "b" * 64, "version": "0.1.0", "device": "cpu"}
@@ -66,6 +67,15 @@ def test_large_vectors_are_files_that_are_written_once_and_go_with_the_last_that
     file.unlink()
     with pytest.raises(UserError, match=r"vector of the rule's state is missing.*delete state-0003"):
         checkpoint.load(tmp_path, RUN)
+
+
+def test_equal_vectors_are_one_file(tmp_path):
+    vectors = {f"{VECTOR}{one}": torch.zeros(200_000) for one in range(8)}
+    places = state_vectors.store(tmp_path, vectors)
+    assert len(set(places.values())) == 1
+    assert len(list((tmp_path / state_vectors.FOLDER).iterdir())) == 1
+    again = state_vectors.read(tmp_path, places)
+    assert all(torch.equal(again[name], vector) for name, vector in vectors.items())
 
 
 def test_tensors_without_their_json_do_not_count(tmp_path, state):

@@ -108,3 +108,19 @@ def test_what_does_not_fit_is_one_line():
     state = FLCert(n_groups=2)(torch.zeros(2, 3)).state
     with pytest.raises(ValueError, match="remembers models of 3 parameters, and the updates have 4"):
         FLCert(n_groups=2)(torch.zeros(2, 4), state=state)
+
+
+def test_a_group_of_which_nobody_ever_answered_has_no_vote():
+    rule = FLCert(n_groups=3)
+    state = rule(torch.ones(2, 4), context=AggregationContext(client_ids=(0, 2))).state
+    serving = rule.serving(torch.zeros(4), state, None)
+    assert serving.clients == ((0,), (2,))
+    assert len(serving.models) == 2
+
+
+def test_many_classes_are_no_matter():
+    counts = torch.zeros(1, 3000, dtype=torch.int64)
+    counts[0, 2900], counts[0, 0] = 3, 1
+    assert certified(counts).tolist() == [0]
+    counts[0, 0] = 0
+    assert certified(counts).tolist() == [1]

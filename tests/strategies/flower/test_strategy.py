@@ -12,7 +12,19 @@ from flwr.serverapp.exception import AggregationError
 from flwr.serverapp.strategy import FedAvg as FlowerFedAvg
 from flwr.supercore.task_identity import TaskIdentity
 
-from hauberk.strategies import Aggregation, DimKrum, FedAvg, Krum, Ledger, Median, MultiKrum, Rule
+from hauberk.strategies import (
+    NNM,
+    Aggregation,
+    DimKrum,
+    FedAvg,
+    FLCert,
+    Krum,
+    Ledger,
+    Median,
+    MultiKrum,
+    Rule,
+    chain,
+)
 from hauberk.strategies.flower.strategy import RobustStrategy, TooFewRepliesError
 
 # Node ids are 64 bits wide, which no signed integer holds.
@@ -322,3 +334,9 @@ def test_a_rule_that_defends_while_the_model_answers_says_that_nobody_asks_it(mo
     assert said == []
     RobustStrategy(Ledger(n_malicious=1))
     assert [text.partition(",")[0] for text in said] == ["Ledger defends while the model answers"]
+
+
+@pytest.mark.parametrize("rule", [FLCert(), chain(NNM(n_malicious=1), FLCert())], ids=["alone", "chained"])
+def test_a_rule_whose_clients_start_from_different_models_is_refused(rule):
+    with pytest.raises(ValueError, match="has clients start from different models"):
+        RobustStrategy(rule)
