@@ -20,8 +20,9 @@ VARIABLES = {INK: "var(--ink)", MUTED: "var(--muted)", ACCENT: "var(--accent)"}
 @contextmanager
 def page_figure() -> Iterator[Figure]:
     """Yields a figure to draw on; within, `page_svg` writes it, the same bytes for the same figure."""
-    settings = {"svg.fonttype": "none", "svg.hashsalt": "hauberk", "font.family": "sans-serif"}
-    with matplotlib.rc_context(settings):
+    with matplotlib.rc_context(
+        {"svg.fonttype": "none", "svg.hashsalt": "hauberk", "font.family": "sans-serif"}
+    ):
         figure = Figure(layout="constrained")
         FigureCanvasSVG(figure)
         yield figure

@@ -74,9 +74,9 @@ def _draw(axes: Any, trade_off: TradeOff, colours: tuple[str, str, str]) -> None
     low, high = axes.get_ylim()
     axes.set_ylim(min(low, -0.05), max(high, 0.1))
     _label(axes, trade_off, ink, muted)
-    for one, name in enumerate(needs):
-        before = "" if one else "server needs: "
-        axes.plot([], [], SHAPES[one % len(SHAPES)], color=accent, label=f"{before}{name}")
+    for place, name in enumerate(needs):
+        before = "" if place else "server needs: "
+        axes.plot([], [], SHAPES[place % len(SHAPES)], color=accent, label=f"{before}{name}")
     axes.legend(
         fontsize=7, labelcolor=muted, frameon=False, loc="lower left", bbox_to_anchor=(-0.02, 1), ncols=8
     )
