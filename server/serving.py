@@ -12,9 +12,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from hauberk.server.server import Server
+from hauberk.server.server import Server, attackers
 from hauberk.server.state import ServerState
-from hauberk.strategies.serving import Answer, Served, Serving, serves
+from hauberk.strategies.serving import Answer, BoundedServing, Served, Serving, serves
 from hauberk.tasks.base import EncodedExamples, Task
 from hauberk.tasks.parameters import load_state
 
@@ -50,7 +50,8 @@ def serving_report(server: Server, state: ServerState) -> dict[str, Any]:
     ``left_out`` has the share of all answers by part, ``by_client`` the same for each vector by the ids of its clients,
     ``undefended`` the metrics of the aggregated model alone, ``passes`` how often a text goes through a model,
     ``milliseconds`` the wall time of an answer. ``certified`` is there where the rule proves what it answers: by the
-    number of malicious clients, the share of answers that so many cannot change.
+    number of malicious clients, the share of answers that so many cannot change; and so is ``worst_success``, the
+    attack success rate if this run's liars had done the most that they can.
     """
     if not serves(server.aggregate):
         return {}
@@ -59,8 +60,11 @@ def serving_report(server: Server, state: ServerState) -> dict[str, Any]:
     found = {name: serving(answer_on(server, encoded)) for name, encoded in evaluate.parts.items()}
     seconds, n = time.perf_counter() - started, sum(len(one.logits) for one in found.values())
     shares = {name: one.left_out.double().mean(dim=0).tolist() for name, one in found.items()}
-    certified = certified_shares(found)
-    return ({"certified": certified} if certified else {}) | {
+    proven = {
+        "certified": certified_shares(found),
+        "worst_success": worst_success(server, state, serving, found),
+    }
+    return {name: value for name, value in proven.items() if value not in ({}, None)} | {
         "left_out": {name: float(one.flagged.double().mean()) for name, one in found.items()},
         "by_client": {
             "+".join(map(str, ids)): {name: share[place] for name, share in shares.items()}
@@ -70,6 +74,18 @@ def serving_report(server: Server, state: ServerState) -> dict[str, Any]:
         "passes": sum(one.passes for one in found.values()) / n,
         "milliseconds": round(1000 * seconds / n, 3),
     }
+
+
+def worst_success(
+    server: Server, state: ServerState, serving: Serving, found: Mapping[str, Served]
+) -> float | None:
+    """Returns the highest attack success rate that the liars of all rounds could have; None where nobody knows."""
+    target = getattr(server.attack.poison, "target", None) if server.attack else None
+    if not isinstance(serving, BoundedServing) or target is None or "triggered" not in found:
+        return None
+    assert server.evaluate.success is not None
+    liars = {client for number in range(1, state.round + 1) for client in attackers(server, number)}
+    return server.evaluate.success(serving.worst(found["triggered"], liars, target))
 
 
 def certified_shares(found: Mapping[str, Served]) -> dict[str, dict[str, float]]:

@@ -8,7 +8,7 @@ exports a model asks `serves` first: what is measured is what would be served.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -31,12 +31,14 @@ class Served:
         passes: how many inputs went through a model for them.
         certified: how many malicious clients cannot change each answer whatever they send, int64 [n_inputs]; None where
             the rule proves nothing.
+        votes: the class that each vector's model is for, int64 [n_inputs, n_vectors]; None where none has a vote.
     """
 
     logits: Tensor
     left_out: Tensor
     passes: int
     certified: Tensor | None = None
+    votes: Tensor | None = None
 
     @property
     def flagged(self) -> Tensor:
@@ -59,6 +61,21 @@ class Serving(Protocol):
 
     def packed(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Returns all that it holds, as safetensors and JSON can: the rule's ``restored`` makes it of that again."""
+        ...
+
+
+@runtime_checkable
+class BoundedServing(Protocol):
+    """A serving of which it is known what the worst attacker could make of its answers."""
+
+    def worst(self, served: Served, liars: Collection[int], target: int) -> Tensor:
+        """Returns the logits [n_inputs, n_classes] if ``liars`` did for ``target`` the most that they can.
+
+        Args:
+            served: what was answered.
+            liars: ids of clients.
+            target: the class that they want.
+        """
         ...
 
 

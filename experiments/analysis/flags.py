@@ -36,6 +36,9 @@ def flag_lines(report: dict[str, Any] | None, liars: Set[int] = frozenset(), mar
         if max(shares.values()) >= LEAST:
             who = " ".join(f"{one}{mark if int(one) in liars else ''}" for one in names.split("+"))
             lines.append(f"without client {who}: {_shares(shares)}")
+    if "worst_success" in report:
+        share = 100 * report["worst_success"]
+        lines.append(f"attack success that these liars could not exceed, whatever they send: {share:.1f} %")
     lines += [f"answers that no {f} can change: {shares}" for f, shares in _proven(report)]
     cost = f"{report['passes']:.1f} passes and {report['milliseconds']:.2f} ms"
     return [*lines, f"an answer takes {cost}"]

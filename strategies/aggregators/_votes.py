@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,10 +31,20 @@ class Votes:
         votes = torch.stack([answer(model, None).argmax(dim=1) for model in self.models], dim=1)
         n_classes = answer(self.models[0], torch.zeros(1, dtype=torch.int64)).shape[1] if len(votes) else 1
         counts = one_hot(votes, n_classes).sum(dim=1)
-        ordered = _ordered(counts)
-        outvoted = votes != ordered.argmax(dim=1, keepdim=True)
-        logits = (ordered / len(self.models)).float()
-        return Served(logits, outvoted, len(votes) * len(self.models), certified(counts))
+        logits = self._logits(counts)
+        outvoted = votes != logits.argmax(dim=1, keepdim=True)
+        return Served(logits, outvoted, len(votes) * len(self.models), certified(counts), votes)
+
+    def worst(self, served: Served, liars: Collection[int], target: int) -> Tensor:
+        """Returns the answers if each group with a liar voted for ``target``; the others never hear of it."""
+        assert served.votes is not None
+        owned = [group for group, ids in enumerate(self.clients) if not set(liars).isdisjoint(ids)]
+        votes = served.votes.clone()
+        votes[:, owned] = target
+        return self._logits(one_hot(votes, served.logits.shape[1]).sum(dim=1))
+
+    def _logits(self, counts: Tensor) -> Tensor:
+        return (_ordered(counts) / len(self.models)).float()
 
     def packed(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Returns its tensors by name, and the rest; see `unpacked`."""

@@ -140,9 +140,13 @@ def test_groups_vote_and_a_broken_off_run_goes_on_with_their_models(voted, tmp_p
     assert list(certified) == ["1"]  # three votes against none withstand one liar
     assert 0 < certified["1"] <= 1
     assert whole.summary["serving"]["passes"] == 3
+    final, worst = whole.summary["final"], whole.summary["serving"]["worst_success"]
+    assert final["attack_success_rate"] <= worst <= 1
     assert _main(["verify", str(whole.folder)]) == 0
     assert _main(["why", str(whole.folder)]) == 0
-    assert "that no 1 malicious client can change" in " ".join(capsys.readouterr().out.split())
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "that no 1 malicious client can change" in shown
+    assert "could not exceed, whatever they send: " in shown
     assert _main(["export", str(whole.folder), str(tmp_path / "model")]) == 0
     (tmp_path / "texts.txt").write_text("what a day\nno way\n")
     capsys.readouterr()

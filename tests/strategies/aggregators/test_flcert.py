@@ -58,6 +58,16 @@ def test_models_vote_and_the_outvoted_are_said():
     assert served.certified.tolist() == [0] * 4  # 2 votes against 1
 
 
+def test_the_worst_that_liars_can_do_is_to_own_their_groups_votes():
+    models = (torch.tensor([1.0, 0]), torch.tensor([1.0, 0]), torch.tensor([0.0, 1]))
+    serving = Votes(clients=((0, 3), (1, 4), (2,)), models=models)
+    served = serving(answer)
+    assert served.votes.tolist() == [[0, 0, 1]] * 4
+    assert serving.worst(served, {2}, 1).argmax(dim=1).tolist() == [0] * 4
+    assert serving.worst(served, {3}, 1).argmax(dim=1).tolist() == [1] * 4
+    assert serving.worst(served, set(), 1).argmax(dim=1).tolist() == [0] * 4
+
+
 def test_among_equally_many_votes_the_first_class_wins():
     models = (torch.tensor([0.0, 0, 1]), torch.tensor([0.0, 1, 0]))
     assert Votes(clients=((0,), (1,)), models=models)(answer).logits.argmax(dim=1).tolist() == [1] * 4
