@@ -48,6 +48,11 @@ class Aggregation:
     geometry: Geometry | None = None
 
 
+def last_rule(rule: Any) -> Any:
+    """Returns the rule that a chain ends in; ``rule`` itself where it is none."""
+    return getattr(rule, "rule", rule)
+
+
 def skipped_round(updates: Updates, state: State | None, report: dict[str, float]) -> Aggregation:
     """Returns the result where no client is believed: an update of zeros, so that the model stays as it is."""
     zeros = torch.zeros(updates.shape[1], dtype=updates.dtype, device=updates.device)

@@ -11,7 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
-from hauberk.strategies.base import State
+from hauberk.strategies.base import State, last_rule
 
 
 @runtime_checkable
@@ -37,7 +37,7 @@ class Starts(Protocol):
 
 def keeps_models_apart(rule: Any) -> bool:
     """Returns whether clients of ``rule``, or of the rule that a chain ends in, start from different models."""
-    return isinstance(getattr(rule, "rule", rule), Starts)
+    return isinstance(last_rule(rule), Starts)
 
 
 def starts_of(

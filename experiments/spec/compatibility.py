@@ -15,7 +15,7 @@ from hauberk.experiments.spec.names import rule_name
 from hauberk.experiments.spec.sections import AttackSection, FederationSection, ServerSection, TrainingSection
 from hauberk.server.repairs import REPAIRS
 from hauberk.strategies import AGGREGATORS
-from hauberk.strategies.base import check, needs_of
+from hauberk.strategies.base import check, last_rule, needs_of
 from hauberk.strategies.serving import serves
 from hauberk.strategies.starting import keeps_models_apart
 from hauberk.tasks.base import Task
@@ -74,7 +74,7 @@ def rule_problems(
 
 def _serving_problems(rule: Any, task: Task, server: ServerSection) -> list[str]:
     """Returns why a rule that defends while the model answers cannot do so here, one line each."""
-    last = getattr(rule, "rule", rule)  # a chain ends in its rule
+    last = last_rule(rule)
     if not serves(last):
         return []
     name, problems = rule_name(last), []
@@ -130,7 +130,7 @@ def models_apart_problems(
     """Returns why a rule cannot keep several models apart here, one line each."""
     if not keeps_models_apart(built_aggregator):
         return []
-    last = getattr(built_aggregator, "rule", built_aggregator)
+    last = last_rule(built_aggregator)
     name, problems = rule_name(last), []
     if last is not built_aggregator and not serves(last):
         problems.append(
