@@ -88,8 +88,8 @@ class RayEngine(Engine):
     def _ask(self, most: int, instructions: Sequence[Instruction]) -> Iterator[ClientReply]:
         """Yields each client's reply as it arrives; its arrays are views of Ray's memory, gone with the reply."""
         self._pool.grow()
-        parameters = [self._shared(instruction.parameters) for instruction in instructions]
         self._forget({_place(instruction.parameters) for instruction in instructions})
+        parameters = [self._shared(instruction.parameters) for instruction in instructions]
         waiting = deque(zip((replace(one, parameters={}) for one in instructions), parameters, strict=True))
         under_way: dict[Future, int] = {}
         ended: SimpleQueue[Future] = SimpleQueue()
