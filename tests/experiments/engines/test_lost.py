@@ -6,21 +6,24 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import cloudpickle
 import pytest
+import ray
 from ray.cluster_utils import Cluster
 
 from hauberk.attacks import Attack, Tamper
 from hauberk.experiments import run
-from hauberk.experiments.runner.progress import Quiet
 from hauberk.experiments.runner.run_dir import read_rounds
 from hauberk.tasks.errors import UserError
 
 pytestmark = pytest.mark.xdist_group("processes")  # one at a time: each starts several of its own
+
+WAIT_S = 60.0
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the workers cannot import a test
 
@@ -39,15 +42,27 @@ class DieOnce(Tamper):
         return report
 
 
-class AfterRound(Quiet):
-    """Does something once, after the first round."""
+@dataclass(frozen=True, kw_only=True)
+class WaitOnNode(Tamper):
+    """Trains honestly, but in round 2 waits until two nodes train, and on one of them for ever."""
 
-    def __init__(self, act):
-        self._act = act
+    folder: str
+    lost_node: str
 
-    def round_finished(self, line):
-        if line["round"] == 1:
-            self._act()
+    def train(self, session):
+        if session.round == 2:
+            node = ray.get_runtime_context().get_node_id()
+            Path(self.folder, node).touch()
+            wait_until(lambda: len(list(Path(self.folder).iterdir())) > 1)
+            if node == self.lost_node:
+                time.sleep(WAIT_S)
+        return session.train()
+
+
+def wait_until(true):
+    end = time.monotonic() + WAIT_S
+    while not true() and time.monotonic() < end:
+        time.sleep(0.05)
 
 
 @pytest.fixture
@@ -91,18 +106,28 @@ def test_a_worker_killed_in_the_middle_of_a_round_changes_no_bit(honest, cluster
 
 def test_a_lost_node_changes_no_bit_refuses_nobody_and_is_named(honest, cluster, tmp_path):
     reference = run(honest, out=tmp_path / "inline").summary
+    honest["federation"] |= {"n_malicious": 2}
+    honest["attack"] = {"tamper": "model_replacement"}
+    lost, seen = cluster.second.node_id, tmp_path / "seen"
+    seen.mkdir()
 
     def lose():
+        wait_until((seen / lost).exists)
         cluster.remove_node(cluster.second, allow_graceful=False)
-        time.sleep(5)  # so that a run this short does not end before anybody can notice
 
-    result = run(on_ray(honest), out=tmp_path / "ray", screen=AfterRound(lose), address=cluster.address)
+    loser = threading.Thread(target=lose)
+    loser.start()
+    attack = Attack(tamper=WaitOnNode(folder=str(seen), lost_node=lost))
+    result = run(on_ray(honest), attack=attack, out=tmp_path / "ray", address=cluster.address)
+    loser.join()
     assert result.summary["model_sha256"] == reference["model_sha256"]
     lines = read_rounds(result.folder)
     assert [line["refused"] for line in lines] == [{}] * 3
-    (loss,) = [loss for line in lines for loss in line["lost"]]
+    assert [len(line["lost"]) for line in lines] == [0, 1, 0]
+    (loss,) = lines[1]["lost"]
+    assert loss["client"] in (0, 1)
     assert loss["reason"] == "its node was lost"
-    assert max(line["wall"] for line in lines) < 60
+    assert max(line["wall"] for line in lines) < WAIT_S
 
 
 def test_an_address_where_nothing_answers_or_that_nobody_uses_is_one_line(honest, tmp_path):
