@@ -13,6 +13,7 @@ from hauberk.strategies.aggregators.dnc import DnC
 from hauberk.strategies.aggregators.fedavg import FedAvg
 from hauberk.strategies.aggregators.flame import FLAME
 from hauberk.strategies.aggregators.flcert import FLCert
+from hauberk.strategies.aggregators.fldetector import FLDetector
 from hauberk.strategies.aggregators.fltrust import FLTrust
 from hauberk.strategies.aggregators.foolsgold import FoolsGold
 from hauberk.strategies.aggregators.freq_fed import FreqFed
@@ -65,6 +66,7 @@ AGGREGATORS: dict[str, type[Any]] = {
     "sign_guard": SignGuard,
     "align_ins": AlignIns,
     "multi_metrics": MultiMetrics,
+    "fldetector": FLDetector,
     "flcert": FLCert,
     "ledger": Ledger,
 }
@@ -100,6 +102,7 @@ __all__ = [
     "SignGuard",
     "AlignIns",
     "MultiMetrics",
+    "FLDetector",
     "FLCert",
     "Ledger",
 ]
