@@ -27,7 +27,7 @@ class Started:
 
 
 class CellPool:
-    """Workers that play cells.
+    """Workers that play cells; one that cannot start, as where its node was lost, holds none.
 
     Args:
         n_workers: how many cells are played at once.
@@ -38,13 +38,14 @@ class CellPool:
     def __init__(self, n_workers: int, threads: int, shared: str) -> None:
         self._actor: Any = ray.remote(num_cpus=threads, max_restarts=0)(CellWorker)
         self._threads, self._shared = threads, shared
-        self._idle = [self._started() for _ in range(n_workers)]
+        self._starting = [self._started() for _ in range(n_workers)]
+        self._idle: list[Started] = []
         self._playing: dict[Any, tuple[Started, BenchCell]] = {}
-        self._last_seen = time.monotonic()  # when a worker was there, or there was nothing to play
+        self._last_seen = time.monotonic()  # when a worker was there
 
     @property
     def idle(self) -> int:
-        """How many workers wait for a cell."""
+        """How many workers have started and wait for a cell."""
         return len(self._idle)
 
     def play(self, cell: BenchCell, folder: str) -> None:
@@ -58,20 +59,21 @@ class CellPool:
         Raises:
             UserError: no worker has been there for START_S.
         """
-        done, _ = ray.wait(list(self._playing), timeout=seconds) if self._playing else ([], [])
-        if done or not self._playing or self._any_started():
+        starting = {worker.ready: worker for worker in self._starting}
+        done, _ = ray.wait([*self._playing, *starting], timeout=seconds)
+        for ready in done:
+            if ready in starting:
+                self._starting.remove(starting[ready])
+                self._idle.append(starting[ready])
+        if self._idle or self._playing:
             self._last_seen = time.monotonic()
         elif time.monotonic() > self._last_seen + START_S:
             raise UserError(f"no worker could start for {START_S:g} s: has Ray gone? --resume goes on")
-        return [self._ended(future) for future in done]
-
-    def _any_started(self) -> bool:
-        ready = [worker.ready for worker, _ in self._playing.values()]
-        return bool(ray.wait(ready, timeout=0)[0])
+        return [self._ended(future) for future in done if future in self._playing]
 
     def close(self) -> None:
         """Ends every worker at once; what they play is resumable."""
-        for worker in (*self._idle, *(worker for worker, _ in self._playing.values())):
+        for worker in (*self._starting, *self._idle, *(worker for worker, _ in self._playing.values())):
             with contextlib.suppress(Exception):
                 ray.kill(worker.actor, no_restart=True)
 
@@ -80,7 +82,7 @@ class CellPool:
         try:
             played = ray.get(future)
         except ray.exceptions.RayError as error:
-            self._idle.append(self._started())
+            self._starting.append(self._started())
             return cell, _lost(error)
         self._idle.append(worker)
         return cell, played

@@ -137,12 +137,22 @@ def test_a_cell_that_fails_is_a_row_with_its_reason_and_the_others_go_on(grid, s
     assert "round 1 failed" in frame.loc["fedavg, hopeless", "reason"]
 
 
-def test_where_no_worker_can_start_the_benchmark_ends_and_says_so(whole, session, tmp_path, monkeypatch):
+def test_where_no_worker_can_start_the_benchmark_ends_and_says_so(session, tmp_path, monkeypatch):
     monkeypatch.setattr(pool, "START_S", 0.5)  # as when Ray's last node has died: it waits for another one
-    with pool.cell_pool(1, 1000, str(tmp_path)) as workers:
-        workers.play(read_results(whole[0]).cells[0], str(tmp_path / "cell"))
-        with pytest.raises(UserError, match=r"no worker could start for 0\.5 s: .*--resume goes on"):
-            any(workers.wait(0.1) for _ in range(100))
+    late = pytest.raises(UserError, match=r"no worker could start for 0\.5 s: .*--resume goes on")
+    with pool.cell_pool(1, 1000, str(tmp_path)) as workers, late:
+        any(workers.wait(0.1) for _ in range(100))
+
+
+def test_a_worker_that_cannot_start_keeps_no_cell_from_another(whole, session, tmp_path):
+    cells = read_results(whole[0]).cells[:2]
+    played = []
+    with pool.cell_pool(2, int(ray.cluster_resources()["CPU"]), str(tmp_path)) as workers:  # room for one
+        while len(played) < len(cells):
+            if workers.idle:
+                workers.play(cells[len(played)], str(tmp_path / cells[len(played)].id))
+            played += workers.wait(0.1)
+    assert [(cell.id, end.failed) for cell, end in played] == [(cell.id, None) for cell in cells]
 
 
 def test_a_damaged_summary_is_a_failed_cell(whole, tmp_path):
