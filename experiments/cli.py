@@ -43,6 +43,25 @@ DetectorChanges = Annotated[
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="the folder of a finished run")]
 
 
+def show_version(asked: bool) -> None:
+    """Prints which Hauberk this is, and ends, where that is what was asked."""
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"hauberk {version('hauberk')}")
+        raise typer.Exit
+
+
+@app.callback()
+def main_options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=show_version, is_eager=True, help="show the version and exit"),
+    ] = False,
+) -> None:
+    """Takes the options of the program itself."""
+
+
 @app.command()
 def run(
     spec: SpecPath,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import version
 
 import pytest
 import tomli_w
@@ -244,3 +245,7 @@ def test_an_interrupted_command_says_so_and_fails(hauberk, finished, monkeypatch
     monkeypatch.setattr("hauberk.experiments.analysis.repair.repair_run", interrupted)
     code, _, errors = hauberk("repair", finished, "--repair", "fine_tuning")
     assert (code, errors.strip()) == (130, "hauberk: interrupted")
+
+
+def test_the_version_is_that_of_the_package(hauberk):
+    assert hauberk("--version") == (0, f"hauberk {version('hauberk')}\n", "")
