@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 
 from hauberk.experiments.deploy.control import Control, control_of
 from hauberk.experiments.deploy.folder import EXPERIMENT, Folder, Part
@@ -179,7 +180,7 @@ def _follow(console: Console, control: Control, number: int, files: _Files, star
         time.sleep(POLL_S)
     _show(console, files.screen, place)
     if result["text"]:
-        console.print(f"[red]hauberk:[/] {result['text']}", highlight=False, soft_wrap=True)
+        console.print(f"[red]hauberk:[/] {escape(result['text'])}", highlight=False, soft_wrap=True)
     return result["code"]
 
 

@@ -101,7 +101,7 @@ def init(plan: Plan, out: Path) -> Folder:
         held = parts[client] if plan.dealt else None
         _make_client(out / SERVER_FOLDER, server, _client_folder(out, client), spec, client, held)
     write_about(out, about)
-    write_whole(out / "README.md", texts.readme(open_folder(out)).encode())
+    write_whole(out / "README.md", texts.readme(open_folder(out), spec.task.name).encode())
     return open_folder(out)
 
 

@@ -59,7 +59,7 @@ def server_data(part: Part, spec: Spec) -> ServerData:
     settings, wanted = part.server_file().data, spec.server.clean.n_examples
     if settings.get("name") == SHARED:
         data = data_of(spec)
-        held = replace(data.splits, train=tuple(data.drawn[1]), validation=())
+        held = replace(_loaded(part, data), train=tuple(data.drawn[1]), validation=())
         _check_labels(part, SERVER, held.labels)
     else:
         _check_text(part, spec)
@@ -96,6 +96,15 @@ def deal(spec: Spec) -> tuple[Data, list[tuple[Any, ...]]]:
     keys, pool = data.bound.partition_keys(data.train), data.drawn[0]
     parts = partition(keys, spec.federation.n_clients, spec.parts.partition, spec.seed)
     return data, [tuple(pool[row] for row in rows) for rows in parts]
+
+
+def _loaded(part: Part, data: Data) -> Any:
+    """Returns the experiment's own data set; what to do instead is said where this machine has it not."""
+    try:
+        return data.splits
+    except UserError as error:
+        own = 'or name a test split of the server\'s own: test = { name = "file", path = "..." }'
+        raise UserError(f"{part.path / SERVER}: data: {str(error).rstrip('.')}; {own}") from None
 
 
 def _check_labels(part: Part, file: str, labels: Sequence[str]) -> None:

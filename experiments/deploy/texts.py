@@ -13,6 +13,9 @@ from hauberk.server.durable import write_whole
 if TYPE_CHECKING:
     from hauberk.experiments.deploy.folder import About, Folder
 
+EMBEDDED = "offline"  # the extra with the words and models that come along
+EXTRAS = {"knowledge_graph": f"{EMBEDDED},kge", "stocks": f"{EMBEDDED},stocks"}  # that a task needs
+
 SERVER_COMMENT = """\
 What the server holds, and no client: paths begin at this folder.
 data = { name = "shared" }     the test split and clean examples of the experiment's own data set
@@ -57,13 +60,18 @@ def write_connection(path: Path, about: About) -> None:
     _fill("config.toml", path, about, "flower/config.toml")
 
 
-def readme(folder: Folder) -> str:
-    """Returns the steps of a whole deployment."""
+def readme(folder: Folder, task: str) -> str:
+    """Returns the steps of a whole deployment, whose machines learn the task of this name."""
     clients = [part for part in folder.parts if part.about.kind == "client"]
     copies = "\n".join(f"scp -pr {part.path.name} THAT-MACHINE:" for part in clients)
     ups = "\n".join(f"hauberk deploy up {part.path.name}" for part in clients)
     return _template("README.md").substitute(
-        _values(folder.about), name=folder.path.name, n_clients=len(clients), copies=copies, ups=ups
+        _values(folder.about),
+        name=folder.path.name,
+        n_clients=len(clients),
+        copies=copies,
+        ups=ups,
+        requirement=f"hauberk[{EXTRAS.get(task, EMBEDDED)}]=={version('hauberk')}",
     )
 
 

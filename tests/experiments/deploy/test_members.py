@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import tomllib
 from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -13,10 +15,12 @@ from cryptography.hazmat.primitives.serialization import (
     load_ssh_private_key,
     load_ssh_public_key,
 )
+from rich.console import Console
 
-from hauberk.experiments.deploy import certificates, members
+from hauberk.experiments.deploy import certificates, follow, members
 from hauberk.experiments.deploy.folder import KEYS, open_folder
 from hauberk.experiments.deploy.operate import check_part
+from hauberk.experiments.deploy.own_data import server_data
 from hauberk.experiments.deploy.resident import make_resident
 from hauberk.server.client_keys import read_client_keys
 from hauberk.tasks.errors import UserError
@@ -184,3 +188,36 @@ def test_the_command_line_makes_a_deployment_and_says_what_is_wrong_with_one(twe
     assert tomllib.loads((out / "client-1" / "deployment.toml").read_text())["host"] == "fed.example"
     code, text = here("init", spec, "--server", "fed.example", "--out", out)
     assert (code, "must be a new folder, and this holds files" in text) == (2, True)
+
+
+def test_the_steps_say_what_to_install_and_where_each_machines_data_are_named(folder):
+    steps = (folder / "README.md").read_text()
+    assert f"pip install 'hauberk[offline]=={version('hauberk')}'" in steps
+    assert "`server.toml`" in steps
+
+
+def test_a_server_without_the_experiments_data_is_told_to_name_its_own(tables, tmp_path):
+    tables["federation"]["n_clients"] = 2
+    made = make(tables, tmp_path / "deployment", dealt=False)
+    part = open_folder(made / "server").parts[0]
+    spec = part.spec()
+    Path(spec.task.dataset["test"]).unlink()
+    with pytest.raises(UserError, match="There is no file") as caught:
+        server_data(part, spec)
+    assert "server.toml: data: dataset.test: There is no file" in one_line(caught)
+    assert 'or name a test split of the server\'s own: test = { name = "file", path = "..." }' in one_line(
+        caught
+    )
+
+
+def test_the_reason_of_a_run_that_failed_is_shown_as_it_is(tmp_path):
+    class Ended:
+        screen = tmp_path / "screen"
+
+        @staticmethod
+        def result():
+            return {"code": 2, "text": "pip install 'hauberk[offline]'"}
+
+    console = Console(file=io.StringIO(), width=200)
+    assert follow._follow(console, None, "1", Ended, 0) == 2
+    assert console.file.getvalue() == "hauberk: pip install 'hauberk[offline]'\n"
