@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from hauberk.experiments.bench.frame import cells_frame, rounds_frame
-from hauberk.experiments.bench.results import read_results
+from hauberk.experiments.bench.results import Results, read_results
 from hauberk.experiments.report.benchmark_report import ReportMeta
 from hauberk.experiments.report.metrics import benchmark_metrics
 from hauberk.experiments.report.write import write_report
-from hauberk.experiments.runner.finalize import versions
 from hauberk.tasks import DEFAULT_TASK
 
 
@@ -34,7 +33,7 @@ def report_benchmark(
     meta = ReportMeta(
         name=results.name,
         command=results.command or f"hauberk bench GRID --out {folder}",
-        versions=versions(),
+        versions=versions_of(results),
         notes=(results.about,) if results.about else (),
         root=folder if inside else None,  # a page elsewhere travels without the cells
     )
@@ -49,3 +48,12 @@ def report_benchmark(
         parquet=parquet,
         picture=picture,
     )
+
+
+def versions_of(results: Results) -> dict[str, str]:
+    """Returns the versions that the finished cells depend on, by package; several where the cells differ."""
+    found: dict[str, set[str]] = {}
+    for cell in results.cells:
+        for name, version in results.outcome(cell)[2].get("versions", {}).items():
+            found.setdefault(name, set()).add(version)
+    return {name: " and ".join(sorted(known)) for name, known in found.items()}

@@ -22,7 +22,7 @@ from hauberk.experiments.bench.command import bench_grid, show_outcome
 from hauberk.experiments.bench.frame import cells_frame, rounds_frame
 from hauberk.experiments.bench.grid import check_cells
 from hauberk.experiments.bench.grid_file import read_grid
-from hauberk.experiments.bench.report import report_benchmark
+from hauberk.experiments.bench.report import report_benchmark, versions_of
 from hauberk.experiments.bench.results import open_results, read_results
 from hauberk.experiments.engines.cluster import connect
 from hauberk.tasks.errors import UserError
@@ -261,3 +261,12 @@ def wait_for(folder, pattern):
     while not list(folder.glob(pattern)):
         assert time.monotonic() < end
         time.sleep(0.05)
+
+
+def test_the_report_names_the_versions_that_the_cells_were_played_with(whole, tmp_path):
+    folder = shutil.copytree(whole[0], tmp_path / "played")
+    path = next(folder.glob("cells/*/summary.json"))
+    summary = json.loads(path.read_text())
+    here, summary["versions"]["torch"] = summary["versions"]["torch"], "0.0"
+    path.write_text(json.dumps(summary))
+    assert versions_of(read_results(folder))["torch"] == f"0.0 and {here}"
