@@ -68,6 +68,7 @@ def test_it_learns_and_its_records_hold_its_metrics(numbers, tmp_path):
 
 
 @pytest.mark.xdist_group("processes")
+@pytest.mark.timeout(600)
 def test_ray_gives_the_same_bits(numbers, tmp_path):
     reference = run(numbers, out=tmp_path / "inline").summary
     numbers["engine"] = {"name": "ray", "workers": 2}

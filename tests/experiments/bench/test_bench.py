@@ -27,7 +27,10 @@ from hauberk.experiments.bench.results import open_results, read_results
 from hauberk.experiments.engines.cluster import connect
 from hauberk.tasks.errors import UserError
 
-pytestmark = pytest.mark.xdist_group("processes")  # one at a time: each starts several of its own
+pytestmark = [
+    pytest.mark.xdist_group("processes"),  # one at a time: each starts several of its own
+    pytest.mark.timeout(600),
+]
 
 HAUBERK = [sys.executable, "-c", "from hauberk.experiments.cli import main; main()"]
 QUIET = Console(quiet=True)

@@ -24,7 +24,10 @@ from hauberk.experiments.engines.pool import NoWorkersError, Pool, WorkFailed
 from hauberk.experiments.engines.worker_slot import arrival
 from hauberk.tasks.errors import UserError
 
-pytestmark = pytest.mark.xdist_group("processes")  # one at a time: each starts several of its own
+pytestmark = [
+    pytest.mark.xdist_group("processes"),  # one at a time: each starts several of its own
+    pytest.mark.timeout(600),
+]
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the workers cannot import a test
 
