@@ -12,6 +12,7 @@ import torch
 from hypothesis import settings
 
 from hauberk.tasks.text.datasets import DATASETS
+from tests.helpers.pictures import pictures
 from tests.helpers.tweets import small_tables
 
 # The same examples in every run, so that a failure is a change's; `make fuzz` draws new ones, a hundred times as many.
@@ -24,6 +25,13 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 def _one_thread():
     """Two processes with two threads each on two cores are many times slower than with one."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_pictures():
+    """Drawing costs each run 0.2 s; the tests that look at a run's picture have it drawn."""
+    with pictures(drawn=False):
+        yield
 
 
 @pytest.fixture(scope="session")

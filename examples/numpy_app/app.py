@@ -88,15 +88,20 @@ STRATEGIES = {
 }
 
 
+def play(grid: Grid, name: str) -> float:
+    """Plays all rounds on a grid's nodes under one strategy and returns the final test accuracy."""
+    start = record({"w": np.zeros(30, np.float32), "b": np.zeros(1, np.float32)})
+    result = STRATEGIES[name]().start(grid=grid, initial_arrays=start, num_rounds=ROUNDS)
+    return accuracy(arrays(result.arrays))
+
+
 def run(name: str) -> float:
     """Runs the app under one strategy and returns the final test accuracy."""
     app, final = ServerApp(), []
 
     @app.main()
     def main(grid: Grid, context: Context) -> None:
-        start = record({"w": np.zeros(30, np.float32), "b": np.zeros(1, np.float32)})
-        result = STRATEGIES[name]().start(grid=grid, initial_arrays=start, num_rounds=ROUNDS)
-        final.append(accuracy(arrays(result.arrays)))
+        final.append(play(grid, name))
 
     run_simulation(app, client_app, N_CLIENTS, backend_config={"client_resources": {"num_cpus": 1}})
     return final[0]

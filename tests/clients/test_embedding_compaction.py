@@ -7,7 +7,7 @@ from torch import nn
 
 from hauberk.attacks import TAMPERS, Attack, BadWord, ModelReplacement, Tamper
 from hauberk.clients import Training
-from hauberk.clients.embedding_compaction import LANES, active_rows, compacted, is_exact
+from hauberk.clients.embedding_compaction import LANES, WORTH_IT, active_rows, compacted, is_exact
 from hauberk.clients.optimizers import SGD, Adam, AdamW
 from hauberk.clients.plugins import FedProx, GradientClip
 from hauberk.strategies.update_matrix import UpdateMatrix, layout_of
@@ -30,10 +30,13 @@ class Table(nn.Module):
 def test_all_that_is_used_stays_and_the_tail_is_the_same(n, share, pad):
     tokens, pad_id = [int(n * part) for part in share], int(n * pad)
     rows = active_rows(Table(n, padding_idx=3), np.array([*tokens, pad_id]))
+    used = {*tokens, pad_id, 3, *range(max(0, n - LANES), n)}
+    left_out = (n - len(used)) // LANES * LANES
+    assert (rows is None) == ((n - left_out) / n >= WORTH_IT)
     if rows is None:
         return
-    assert {*tokens, pad_id, 3, *range(n - LANES, n)} <= set(rows.tolist())
-    assert (n - len(rows)) % LANES == 0
+    assert used <= set(rows.tolist())
+    assert n - len(rows) == left_out
     assert (np.diff(rows) > 0).all()
     assert len(rows) < 0.8 * n
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -62,8 +61,11 @@ def by_name(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 def plugins() -> Iterator[Plugin]:
     """Yields every plugin whose extra is installed."""
     for cls in PLUGINS.values():
-        with suppress(UserError):
+        try:
             yield cls()
+        except UserError as error:
+            if "pip install" not in str(error):
+                raise
 
 
 TRAININGS = [

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
+import shutil
+from contextlib import redirect_stderr, redirect_stdout
 from importlib.metadata import version
 
 import pytest
@@ -11,6 +14,8 @@ import torch
 from safetensors.torch import load_file
 
 from hauberk.experiments.cli import _main
+from tests.helpers.pictures import pictures
+from tests.helpers.tweets import small_tables
 
 
 @pytest.fixture
@@ -32,11 +37,21 @@ def hauberk(capsys):
     return call
 
 
+@pytest.fixture(scope="module")
+def played(tweets, tmp_path_factory):
+    """A finished run's folder, which no test changes, and all that the command said."""
+    folder, said = tmp_path_factory.mktemp("cli"), io.StringIO()
+    (folder / "spec.toml").write_text(tomli_w.dumps(small_tables(tweets)))
+    with pictures(), redirect_stdout(said), redirect_stderr(said):
+        code = _main(["run", str(folder / "spec.toml"), "--out", str(folder / "run"), "--quiet"])
+    assert (code, said.getvalue()) == (0, "")
+    return folder / "run"
+
+
 @pytest.fixture
-def finished(hauberk, spec_file, tmp_path):
-    """A finished run's folder."""
-    assert hauberk("run", spec_file, "--out", tmp_path / "run", "--quiet") == (0, "", "")
-    return tmp_path / "run"
+def finished(played, tmp_path):
+    """A copy of it that a test may change."""
+    return shutil.copytree(played, tmp_path / "run")
 
 
 def test_a_run_leaves_its_folder(finished, tables):
@@ -205,10 +220,11 @@ def test_plan_refuses_what_no_memory_holds(hauberk, spec_file, monkeypatch):
     assert "and 0.0 are free" in errors
 
 
-def test_compare_shows_runs_side_by_side(hauberk, finished, tmp_path):
-    code, out, _ = hauberk("compare", finished, finished, "--plot", tmp_path / "both.png")
+def test_compare_shows_runs_side_by_side(hauberk, finished, spec_file, tmp_path):
+    assert hauberk("run", spec_file, "--set", "seed=1", "--out", tmp_path / "other", "-q")[0] == 0
+    code, out, _ = hauberk("compare", finished, tmp_path / "other", "--plot", tmp_path / "both.png")
     assert code == 0
-    assert out.count("fedavg") == 1 or "fedavg" in out
+    assert out.count("fedavg") == 2
     assert (tmp_path / "both.png").stat().st_size > 5_000
 
 

@@ -27,6 +27,7 @@ from hauberk.strategies import AGGREGATORS
 from hauberk.tasks import TASKS
 from hauberk.tasks.errors import UserError
 from tests.helpers.linear_regression import LinearRegression, Overestimate
+from tests.helpers.pictures import pictures
 
 REQUIRED = {"robust_learning_rate": {"threshold": 3}}  # parameters without a default
 OF_ATTACK = {"attack_success_rate", "attack_success_floor", "attack_success_natural"}
@@ -56,7 +57,8 @@ def shown(show, *arguments):
 
 
 def test_it_learns_and_its_records_hold_its_metrics(numbers, tmp_path):
-    summary = run(numbers, out=tmp_path / "run").summary
+    with pictures():
+        summary = run(numbers, out=tmp_path / "run").summary
     assert summary["task"] == "linear_regression"
     assert summary["primary"] == "mse"
     assert summary["final"].keys() == {"mse", "r2"} | OF_ATTACK
@@ -68,6 +70,7 @@ def test_it_learns_and_its_records_hold_its_metrics(numbers, tmp_path):
 
 
 @pytest.mark.xdist_group("processes")
+@pytest.mark.timeout(600)
 def test_ray_gives_the_same_bits(numbers, tmp_path):
     reference = run(numbers, out=tmp_path / "inline").summary
     numbers["engine"] = {"name": "ray", "workers": 2}

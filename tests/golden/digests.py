@@ -10,6 +10,7 @@ import torch
 
 from hauberk.experiments import run
 from tests.golden.cases import tables_of
+from tests.helpers.pictures import pictures
 
 HASHES = Path(__file__).with_name("hashes.json")
 FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16")  # they choose torch's kernels
@@ -18,7 +19,8 @@ FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16")  # they ch
 def play(name: str, tweets: Path, folder: Path, *, resume: bool = False) -> str:
     """Runs the case ``name`` in ``folder / "run"`` and returns the digest of its final model's bits."""
     spec = tables_of(name, tweets, folder / "files")
-    return run(spec, out=folder / "run", resume=resume).summary["model_sha256"]
+    with pictures():  # as a user's run
+        return run(spec, out=folder / "run", resume=resume).summary["model_sha256"]
 
 
 def fingerprint() -> str:

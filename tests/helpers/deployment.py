@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import random
 import re
 import socket
 import subprocess
@@ -17,17 +18,17 @@ from hauberk.experiments.deploy.members import Plan, init
 from hauberk.experiments.spec.loader import parse
 
 CLI = "from hauberk.experiments.cli import main; main()"
+PORTS = random.Random(os.getpid())  # another process draws others
 
 
 def free_ports(n: int) -> int:
-    """Returns the first of ``n`` ports in a row that nobody has."""
+    """Returns the first of ``n`` ports in a row that nobody has, nor is given by the system a moment later."""
     while True:
-        with socket.create_server(("127.0.0.1", 0)) as one:
-            first = one.getsockname()[1]
+        first = PORTS.randrange(20_000, 30_000 - n)
         try:
             for port in range(first, first + n):
                 socket.create_server(("127.0.0.1", port)).close()
-        except (OSError, OverflowError):
+        except OSError:
             continue
         return first
 

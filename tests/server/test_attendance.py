@@ -66,8 +66,8 @@ def test_a_round_waits_beyond_its_time_for_as_many_replies_as_it_must_have(feder
     slow = [Slow(federation, client) for client in (0, 1)]
     dispatch = federation.dispatch(timeout_s=0.2, min_replies=4)
     dispatch.register_nodes()
-    threading.Timer(1.0, slow[0].let_go).start()
     started = time.monotonic()
+    threading.Timer(1.0, slow[0].let_go).start()
     (record,) = play(federation, dispatch, 1)
     assert time.monotonic() - started > 0.9
     assert sorted(record.weights) == [0, 2, 3, 4]
@@ -96,7 +96,7 @@ def test_a_client_may_come_late_leave_and_come_back_as_another_node(federation):
 
 def test_a_node_that_began_anew_is_asked_again_who_it_is_and_owes_nothing(federation):
     slow = Slow(federation, 3)
-    dispatch = federation.dispatch(timeout_s=1.0, rejoin=True)
+    dispatch = federation.dispatch(timeout_s=2.0, rejoin=True)
     dispatch.register_nodes()
     state, _ = run_round(federation.prepared.server, federation.prepared.start, dispatch)
     slow.is_slow = False

@@ -40,19 +40,44 @@ AROUND_ZERO |= {"AlignIns", "MultiMetrics"}
 NOT_IDEMPOTENT = {"WeakDP", "SignMajority"}
 # or clip the model, take the length of the root update, keep most of it for later, or sum.
 NOT_IDEMPOTENT |= {"CRFL", "FLAME", "FLTrust", "SparseFed", repr(AGGREGATORS["foolsgold"](divided=False))}
+# Rules that measure distances and hand them on, and rules with a state.
+MEASURES = ("Krum", "MultiKrum", "Bulyan", "RFA", "AutoGM", "MDA", "MoNNA", "DimKrum", "FLAME")
+REMEMBERS = ("CenteredClip", "DimKrum", "FoolsGold", "CRFL", "SparseFed", "FLCert", "Ledger")
 # One parameter is no output layer.
 MORE_THAN_ONE = {"DeepSight"}
 
 
+def is_told_n_malicious(kind):
+    return any(field.name == "n_malicious" for field in fields(kind))
+
+
 def build(kind, n_malicious=F, **settings):
-    if any(field.name == "n_malicious" for field in fields(kind)):
+    if is_told_n_malicious(kind):
         settings["n_malicious"] = n_malicious
     return kind(**REQUIRED.get(kind.__name__, {}), **settings)
 
 
+def bare(aggregate):
+    return getattr(aggregate, "rule", aggregate)
+
+
+def measures(aggregate):
+    """Whether a rule has a geometry: after NNM each has NNM's own."""
+    pairwise = getattr(aggregate, "selection", "pairwise") == "pairwise"
+    return aggregate is not bare(aggregate) or (pairwise and repr(aggregate).startswith(MEASURES))
+
+
+def remembers(aggregate):
+    return repr(bare(aggregate)).startswith(REMEMBERS)
+
+
+def rules_that(do):
+    return pytest.mark.parametrize("aggregate", filter(do, RULES), ids=repr)
+
+
 def rules_but(names):
     """All rules, bare and in chains, but those whose text begins with one of these names."""
-    kept = [rule for rule in RULES if not repr(getattr(rule, "rule", rule)).startswith(tuple(names))]
+    kept = [rule for rule in RULES if not repr(bare(rule)).startswith(tuple(names))]
     return pytest.mark.parametrize("aggregate", kept, ids=repr)
 
 
@@ -134,7 +159,10 @@ def test_a_bare_call_will_do(aggregate, updates):
     if needs_of(aggregate):
         with pytest.raises(ValueError, match="|".join(needs_of(aggregate))):
             aggregate(updates)
-    elif "examples" not in repr(aggregate):
+    elif "examples" in repr(aggregate):
+        with pytest.raises(ValueError, match="needs one n_examples for each row"):
+            aggregate(updates)
+    else:
         assert aggregate(updates).update.isfinite().all()
 
 
@@ -168,10 +196,17 @@ def test_client_order_does_not_matter(aggregate, updates):
 
 
 @every_rule
+def test_who_measures_and_who_remembers_is_known(aggregate, updates):
+    result = aggregate(updates, context=context())
+    assert (result.geometry is not None, result.state is not None) == (
+        measures(aggregate),
+        remembers(aggregate),
+    )
+
+
+@rules_that(measures)
 def test_a_geometry_is_of_the_rows_that_came_in(aggregate, updates):
     known = aggregate(updates, context=context()).geometry
-    if known is None:
-        return
     gram, squared = gram_matrix(updates), squared_distances(updates)
     for found, expected in ((known.gram, gram), (known.squared_distances, squared)):
         assert found is None or torch.equal(found, expected)
@@ -258,7 +293,7 @@ def test_other_float_types_stay(aggregate, updates, dtype):
     rows = updates.to(dtype)
     for pre in getattr(aggregate, "before", ()):  # mixed rows are of that type too
         rows = pre(rows)
-    exact = getattr(aggregate, "rule", aggregate)(rows.double(), context=context()).update
+    exact = bare(aggregate)(rows.double(), context=context()).update
     torch.testing.assert_close(result.update.double(), exact, rtol=1e-2, atol=1e-2)
 
 
@@ -277,11 +312,9 @@ def test_no_clients_are_refused(aggregate, updates):
         aggregate.check(0)
 
 
-@every_rule
+@rules_that(remembers)
 def test_state_survives_safetensors_and_json(aggregate, updates):
     state = aggregate(updates, context=context()).state
-    if state is None:
-        return
     tensors = {name: value for name, value in state.items() if torch.is_tensor(value)}
     rest = {name: value for name, value in state.items() if not torch.is_tensor(value)}
     restored = json.loads(json.dumps(rest, allow_nan=False)) | load(save(tensors))
@@ -298,11 +331,8 @@ def test_a_misspelt_parameter_is_refused(name):
         kind(n_malicous=1)
 
 
-@pytest.mark.parametrize("name", [*AGGREGATORS, *PRE_AGGREGATORS])
-def test_too_many_malicious_are_refused_with_both_numbers(name, updates):
-    kind = (AGGREGATORS | PRE_AGGREGATORS)[name]
-    if not any(field.name == "n_malicious" for field in fields(kind)):
-        return
+@pytest.mark.parametrize("kind", filter(is_told_n_malicious, (AGGREGATORS | PRE_AGGREGATORS).values()))
+def test_too_many_malicious_are_refused_with_both_numbers(kind, updates):
     aggregate = build(kind, n_malicious=N)
     with pytest.raises(ValueError, match=f"^{kind.__name__} needs .*f={N} and n_clients={N}"):
         aggregate(updates)

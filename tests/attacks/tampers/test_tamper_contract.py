@@ -127,10 +127,11 @@ def test_it_is_refused_without_a_poison_where_it_learns_a_trigger(tamper, arena)
         tamper.train(arena.session())
 
 
-@each
+@pytest.mark.parametrize(
+    "tamper", [one for one in TAMPERING if not one.needs_poison], ids=lambda tamper: type(tamper).__name__
+)
 def test_it_works_without_a_poison_where_it_learns_no_trigger(tamper, arena):
-    if not tamper.needs_poison:
-        assert arena.run(tamper, arena.session())[1].any()
+    assert arena.run(tamper, arena.session())[1].any()
 
 
 @each

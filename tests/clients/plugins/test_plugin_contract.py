@@ -3,6 +3,7 @@
 import math
 import pickle
 from dataclasses import FrozenInstanceError, replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from hauberk.tasks.errors import UserError
 from hauberk.tasks.parameters import state_of
 
 
-@pytest.fixture(params=PLUGINS.values(), ids=PLUGINS)
+@pytest.fixture(scope="module", params=PLUGINS.values(), ids=PLUGINS)
 def plugin(request):
     """Each plugin with its defaults; one whose extra is not installed is skipped."""
     try:
@@ -34,8 +35,16 @@ def trained(job, plugins, state=None):
     return session, report
 
 
-def test_it_trains_with_finite_weights_and_a_finite_report(job, plugin):
+@pytest.fixture(scope="module")
+def once(job, plugin):
+    """A session and its report after one training, which no test changes, and the plugin pickled before it."""
+    before = pickle.dumps(plugin)
     session, report = trained(job, (plugin,))
+    return SimpleNamespace(session=session, report=report, before=before)
+
+
+def test_it_trains_with_finite_weights_and_a_finite_report(once):
+    session, report = once.session, once.report
     assert all(value.isfinite().all() for value in state_of(session.model).values())
     assert all(math.isfinite(value) for value in report.values())
     moved = [
@@ -44,42 +53,38 @@ def test_it_trains_with_finite_weights_and_a_finite_report(job, plugin):
     assert any(moved)
 
 
-def test_the_same_session_gives_the_same_bits(job, plugin):
-    first, second = (state_of(trained(job, (plugin,))[0].model) for _ in range(2))
+def test_the_same_session_gives_the_same_bits(job, plugin, once):
+    first, second = (state_of(each.model) for each in (once.session, trained(job, (plugin,))[0]))
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_it_keeps_nothing_on_itself(job, plugin):
-    before = pickle.dumps(plugin)
-    trained(job, (plugin,))
-    assert pickle.dumps(plugin) == before
+def test_it_keeps_nothing_on_itself(plugin, once):
+    assert pickle.dumps(plugin) == once.before
 
 
-def test_it_leaves_the_reference_alone(job, plugin):
-    session, _ = trained(job, (plugin,))
+def test_it_leaves_the_reference_alone(job, once):
     fresh = state_of(job.task.build(job.seed))
-    assert all(torch.equal(session.reference[name], fresh[name]) for name in fresh)
+    assert all(torch.equal(once.session.reference[name], fresh[name]) for name in fresh)
 
 
-def test_its_state_can_travel(job, plugin):
-    session, _ = trained(job, (plugin,))
-    again, _ = trained(job, (plugin,), pickle.loads(pickle.dumps(session.state)))
-    assert again.state.keys() == session.state.keys()
-    assert all(isinstance(key, str) for key in session.state)
+def test_its_state_can_travel(job, plugin, once):
+    state = once.session.state
+    again, _ = trained(job, (plugin,), pickle.loads(pickle.dumps(state)))
+    assert again.state.keys() == state.keys()
+    assert all(isinstance(key, str) for key in state)
 
 
-def test_what_it_wants_back_and_reports_is_within_the_guards_default(job, plugin):
-    session, report = trained(job, (plugin,))
+def test_what_it_wants_back_and_reports_is_within_the_guards_default(once):
+    session = once.session
     layout = layout_of(session.reference)
     assert Guard().state(session.state, layout) is None
     assert sum(value.nbytes for value in session.state.values() if torch.is_tensor(value)) < bytes_of(layout)
-    assert Guard().report(report) is None
+    assert Guard().report(once.report) is None
 
 
-def test_what_it_reports_is_named_after_it(job, plugin):
+def test_what_it_reports_is_named_after_it(plugin, once):
     name = next(name for name, cls in PLUGINS.items() if cls is type(plugin))
-    _, report = trained(job, (plugin,))
-    assert all(key == "loss" or key.startswith(f"{name}/") for key in report)
+    assert all(key == "loss" or key.startswith(f"{name}/") for key in once.report)
 
 
 def test_it_gives_the_same_bits_on_active_rows(job, plugin, optimizer, bits):

@@ -57,6 +57,7 @@ def test_every_round_says_who_was_believed(played, why):
     code, out, _ = why(played)
     assert code == 0
     lines = {line["round"]: line for line in map(json.loads, (played / "rounds.jsonl").open())}
+    assert set(lines) == {1, 2, 3}
     for number, line in lines.items():
         liars = [client for client in line["malicious"] if line["weights"][str(client)] == 0]
         (row,) = [each for each in out.splitlines() if each.strip().startswith(f"{number} ")]
@@ -67,7 +68,9 @@ def test_every_round_says_who_was_believed(played, why):
 
 
 def test_ranks_follow_the_score_that_the_rule_decides_by(played):
-    for each in judged_rounds(played):
+    judged = judged_rounds(played)
+    assert [each.number for each in judged] == [1, 2, 3]
+    for each in judged:
         assert all(list(one.scores) == ["dim_krum", "dim_krum/memory"] for one in each.clients.values())
         believed = {one.rank for one in each.clients.values() if not one.kept_out}
         assert believed == {1, 2, 3}  # floor(5 / 2) + 1 of the five that were asked
@@ -79,7 +82,9 @@ def test_where_high_scores_are_trusted_the_highest_is_first(played, tmp_path):
         total = sum(line["sampled"])
         line["weights"] = {str(client): client / total for client in line["sampled"]}
 
-    for each in judged_rounds(changed(played, tmp_path / "run", trusted)):
+    judged = judged_rounds(changed(played, tmp_path / "run", trusted))
+    assert len(judged) == 3
+    for each in judged:
         assert each.clients[max(each.clients)].rank == 1
         assert each.clients[min(each.clients)].rank == 5
 

@@ -8,8 +8,8 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import ray
@@ -27,7 +27,10 @@ from hauberk.experiments.bench.results import open_results, read_results
 from hauberk.experiments.engines.cluster import connect
 from hauberk.tasks.errors import UserError
 
-pytestmark = pytest.mark.xdist_group("processes")  # one at a time: each starts several of its own
+pytestmark = [
+    pytest.mark.xdist_group("processes"),  # one at a time: each starts several of its own
+    pytest.mark.timeout(600),
+]
 
 HAUBERK = [sys.executable, "-c", "from hauberk.experiments.cli import main; main()"]
 QUIET = Console(quiet=True)
@@ -35,7 +38,7 @@ QUIET = Console(quiet=True)
 
 @pytest.fixture(scope="module")
 def grid(tweets, tmp_path_factory):
-    """Two rules against nobody and one attack: four cells of two rounds."""
+    """Two rules against nobody and one attack: four cells of four rounds."""
     tables = {
         "name": "small",
         "task": {
@@ -46,7 +49,7 @@ def grid(tweets, tmp_path_factory):
             },
             "model": {"name": "text_cnn", "embedding_dim": 8, "n_filters": 4},
         },
-        "federation": {"n_clients": 5, "n_malicious": 1, "rounds": 2},
+        "federation": {"n_clients": 5, "n_malicious": 1, "rounds": 4},
         "aggregator": {"name": "fedavg"},
         "grid": {
             "aggregator.name": ["fedavg", "median"],
@@ -94,7 +97,7 @@ def test_every_cell_is_played_once_and_the_twin_is_the_cell_in_which_nobody_lies
     ]
     attacked = frame[frame["attack"] == "words"]
     assert attacked["attack_success_natural"].between(0, 1).all()
-    assert set(rounds_frame(read_results(folder))["round"]) == {1, 2}
+    assert set(rounds_frame(read_results(folder))["round"]) == {1, 2, 3, 4}
     twins = [path for path in (folder / "cells" / ".twins").iterdir() if path.is_dir()]
     assert len(twins) == 2
     assert not any(
@@ -172,15 +175,16 @@ def test_a_damaged_summary_is_a_failed_cell(whole, tmp_path):
 
 def test_a_benchmark_that_is_interrupted_and_then_killed_goes_on_to_the_same_bits(whole, grid, tmp_path):
     folder = tmp_path / "disturbed"
-    interrupt = threading.Thread(target=interrupt_at, args=(folder, "cells/*/checkpoint/state-0001.json"))
-    interrupt.start()
-    stopped = bench_grid(QUIET, grid, out=folder, workers=1)
-    interrupt.join()
+    with ThreadPoolExecutor() as threads:
+        interrupt = threads.submit(interrupt_at, folder, "cells/*/checkpoint/state-0001.json")
+        stopped = bench_grid(QUIET, grid, out=folder, workers=1)
+    interrupt.result()
     assert stopped.stopped
     assert stopped.finished < 4
     command = [*HAUBERK, "bench", str(grid), "--quiet", "--workers", "1", "--out", str(folder), "--resume"]
+    n_finished = len(played_at(folder))
     killed = subprocess.Popen(command, start_new_session=True)
-    wait_for(folder, "cells/*/summary.json")
+    wait_for(folder, "cells/*/summary.json", n=n_finished + 1)
     before = played_at(folder)
     os.killpg(killed.pid, signal.SIGKILL)
     killed.wait()
@@ -233,7 +237,7 @@ def test_a_grid_that_is_not_finished_and_has_damaged_records_is_reported(whole, 
     assert "rounds.jsonl line 1: damaged" in page.read_text()
     assert "of 4 cells 3 finished, 1 missing" in markdown.read_text()
     counts = rounds_frame(read_results(folder)).groupby("cell").size()
-    assert [counts.get(one.name, 0) for one in (unfinished, damaged, cut, healthy)] == [2, 0, 1, 2]
+    assert [counts.get(one.name, 0) for one in (unfinished, damaged, cut, healthy)] == [4, 0, 1, 4]
 
 
 @pytest.mark.parametrize(
@@ -256,9 +260,9 @@ def interrupt_at(folder, pattern):
     os.kill(os.getpid(), signal.SIGINT)
 
 
-def wait_for(folder, pattern):
-    end = time.monotonic() + 90
-    while not list(folder.glob(pattern)):
+def wait_for(folder, pattern, n=1):
+    end = time.monotonic() + 150
+    while len(list(folder.glob(pattern))) < n:
         assert time.monotonic() < end
         time.sleep(0.05)
 

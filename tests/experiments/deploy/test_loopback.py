@@ -26,7 +26,7 @@ from tests.helpers.capture import Capture, is_tls
 from tests.helpers.deployment import here, logs
 
 pytestmark = [
-    pytest.mark.xdist_group("processes"),  # one at a time: each starts several of its own
+    pytest.mark.xdist_group("machines"),  # one at a time: each starts several processes
     pytest.mark.timeout(900),
 ]
 

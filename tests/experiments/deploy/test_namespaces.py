@@ -20,7 +20,7 @@ from tests.helpers.namespaces import Network, why_not
 pytestmark = [
     pytest.mark.skipif(not os.environ.get("HAUBERK_MACHINES"), reason="takes minutes: HAUBERK_MACHINES=1"),
     pytest.mark.timeout(1800),
-    pytest.mark.xdist_group("processes"),
+    pytest.mark.xdist_group("machines"),
 ]
 QUICKSTART = {
     "name": "quickstart",

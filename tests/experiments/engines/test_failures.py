@@ -17,7 +17,10 @@ from hauberk.attacks import Attack, Tamper
 from hauberk.experiments import run
 from hauberk.server.round import RoundFailed
 
-pytestmark = pytest.mark.xdist_group("processes")  # one at a time: each starts several of its own
+pytestmark = [
+    pytest.mark.xdist_group("processes"),  # one at a time: each starts several of its own
+    pytest.mark.timeout(600),
+]
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the workers cannot import a test
 

@@ -164,6 +164,7 @@ def test_the_page_is_never_wider_than_the_screen(page, width):
 
 def test_no_text_of_a_figure_is_cut_off(page):
     page.execute_script("document.querySelectorAll('details').forEach((one) => (one.open = true))")
+    assert page.find_elements("css selector", "svg text")
     cut = page.execute_script(
         """const cut = [];
            for (const svg of document.querySelectorAll('svg'))

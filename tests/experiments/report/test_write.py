@@ -93,7 +93,9 @@ def test_the_markdown_has_the_page_s_numbers(texts):
 
 
 def test_markdown_tables_have_as_many_cells_in_every_row(texts):
-    for block in re.findall(r"(?:^\|.*\n)+", texts[1], flags=re.MULTILINE):
+    blocks = re.findall(r"(?:^\|.*\n)+", texts[1], flags=re.MULTILINE)
+    assert blocks
+    for block in blocks:
         counts = {len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}
         assert len(counts) == 1
 

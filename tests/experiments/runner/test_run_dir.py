@@ -21,6 +21,7 @@ from hauberk.experiments.runner.records import read_rounds
 from hauberk.experiments.spec.loader import parse
 from hauberk.strategies import AGGREGATORS
 from hauberk.tasks.errors import UserError
+from tests.helpers.tweets import small_tables
 
 FedAvg = AGGREGATORS["fedavg"]
 
@@ -33,19 +34,39 @@ class MyRule(FedAvg):
 
 
 @pytest.fixture
-def two_rounds(tables, tmp_path):
-    """A spec on data that a test may change."""
-    for name in ("train", "test"):
-        path = tmp_path / f"{name}.jsonl"
-        shutil.copy(tables["task"]["dataset"][name], path)
-        tables["task"]["dataset"][name] = str(path)
+def two_rounds(tables):
     tables["federation"]["rounds"] = 2
     return tables
 
 
 @pytest.fixture
+def on_own_data(two_rounds, tmp_path):
+    """The spec on data that a test may change."""
+    for name in ("train", "test"):
+        path = tmp_path / f"{name}.jsonl"
+        shutil.copy(two_rounds["task"]["dataset"][name], path)
+        two_rounds["task"]["dataset"][name] = str(path)
+    return two_rounds
+
+
+@pytest.fixture
 def out(tmp_path):
     return tmp_path / "run"
+
+
+@pytest.fixture(scope="module")
+def played(tweets, tmp_path_factory):
+    """A finished run of ``two_rounds``, which no test changes."""
+    tables = small_tables(tweets)
+    tables["federation"]["rounds"] = 2
+    return run(tables, out=tmp_path_factory.mktemp("played") / "run")
+
+
+@pytest.fixture
+def finished(played, out):
+    """The summary of that run, of which ``out`` is a copy."""
+    shutil.copytree(played.folder, out)
+    return played.summary
 
 
 def stop_after(folder: Path, number: int) -> None:
@@ -75,8 +96,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 # Whose folder it is
 
 
-def test_a_finished_run_is_never_overwritten_even_without_its_checkpoints(two_rounds, out):
-    run(two_rounds, out=out)
+def test_a_finished_run_is_never_overwritten_even_without_its_checkpoints(two_rounds, out, finished):
     shutil.rmtree(out / "checkpoint")
     before = contents(out)
     assert "another spec" in refused({**two_rounds, "seed": 1}, out)
@@ -86,18 +106,18 @@ def test_a_finished_run_is_never_overwritten_even_without_its_checkpoints(two_ro
     assert contents(out) == before
 
 
-def test_a_run_on_other_data_is_another_run(two_rounds, out):
-    first = run(two_rounds, out=out).summary
-    change_data(two_rounds)
-    line = refused(two_rounds, out)
+def test_a_run_on_other_data_is_another_run(on_own_data, out):
+    first = run(on_own_data, out=out).summary
+    change_data(on_own_data)
+    line = refused(on_own_data, out)
     assert f"holds a run of another data ({first['identity']['data'][:8]}, not " in line
     stop_after(out, 1)
-    assert "another data" in refused(two_rounds, out, resume=True)
+    assert "another data" in refused(on_own_data, out, resume=True)
 
 
 @pytest.mark.parametrize(("key", "value"), [("version", "0.0.9"), ("device", "cuda")])
-def test_another_version_or_device_is_another_run(two_rounds, out, key, value):
-    own = run(two_rounds, out=out).summary["identity"]
+def test_another_version_or_device_is_another_run(two_rounds, out, finished, key, value):
+    own = finished["identity"]
     (out / "identity.json").write_text(json.dumps({**own, key: value}))
     assert refused(two_rounds, out) == (
         f"{out}: holds a run of another {key} ({value}, not {own[key]}); choose another --out"
@@ -106,8 +126,7 @@ def test_another_version_or_device_is_another_run(two_rounds, out, key, value):
     assert run(two_rounds, out=out).summary["identity"] == own
 
 
-def test_a_checkpoint_of_another_identity_is_refused_too(two_rounds, out):
-    run(two_rounds, out=out)
+def test_a_checkpoint_of_another_identity_is_refused_too(two_rounds, out, finished):
     stop_after(out, 1)
     path = out / "checkpoint" / "state-0001.json"
     about = json.loads(path.read_text())
@@ -115,8 +134,7 @@ def test_a_checkpoint_of_another_identity_is_refused_too(two_rounds, out):
     assert "the checkpoint belongs to another device (cuda, not cpu)" in refused(two_rounds, out, resume=True)
 
 
-def test_a_run_from_before_there_were_identities_is_refused(two_rounds, out):
-    run(two_rounds, out=out)
+def test_a_run_from_before_there_were_identities_is_refused(two_rounds, out, finished):
     (out / "identity.json").unlink()
     line = refused(two_rounds, out)
     assert "another data (unrecorded, not " in line
@@ -124,16 +142,15 @@ def test_a_run_from_before_there_were_identities_is_refused(two_rounds, out):
 
 
 @pytest.mark.parametrize("text", ["", "[1]", '{"spec": 3}'])
-def test_a_damaged_identity_is_one_line(two_rounds, out, text):
-    run(two_rounds, out=out)
+def test_a_damaged_identity_is_one_line(two_rounds, out, finished, text):
     (out / "identity.json").write_text(text)
     assert "identity.json: damaged" in refused(two_rounds, out)
 
 
-def test_a_finished_run_is_not_asked_about_data_that_have_changed(two_rounds, out):
-    run(two_rounds, out=out)
+def test_a_finished_run_is_not_asked_about_data_that_have_changed(on_own_data, out):
+    run(on_own_data, out=out)
     assert read_finished(out).rounds == 2
-    change_data(two_rounds)
+    change_data(on_own_data)
     with pytest.raises(UserError, match=r"its data have changed since: another data \(.{8}, not .{8}\)$"):
         read_finished(out)
 
@@ -267,16 +284,14 @@ def test_a_checkpoint_is_on_the_disk_before_its_record(two_rounds, out, monkeypa
         assert synced[synced.index(name) + 1] == folder
 
 
-def test_a_record_without_its_checkpoint_is_played_again(two_rounds, out):
-    whole = run(two_rounds, out=out).summary
+def test_a_record_without_its_checkpoint_is_played_again(two_rounds, out, finished):
     stop_after(out, 1)
     assert len(read_rounds(out)) == 2
-    assert run(two_rounds, out=out, resume=True).summary["model_sha256"] == whole["model_sha256"]
+    assert run(two_rounds, out=out, resume=True).summary["model_sha256"] == finished["model_sha256"]
     assert [line["round"] for line in read_rounds(out)] == [1, 2]
 
 
-def test_a_record_that_a_kill_took_is_in_its_checkpoint_and_is_completed(two_rounds, out):
-    run(two_rounds, out=out)
+def test_a_record_that_a_kill_took_is_in_its_checkpoint_and_is_completed(two_rounds, out, finished):
     whole = read_rounds(out)
     stop_after(out, 2)
     first, _ = (out / "rounds.jsonl").read_text().splitlines()
@@ -302,14 +317,13 @@ def test_rounds_that_are_not_evaluated_say_so_and_the_last_one_always_is(two_rou
     assert [line["attack_success_rate"] is None for line in lines] == [True, False, False]
 
 
-def test_a_checkpoint_without_its_records_is_one_line(two_rounds, out):
-    run(two_rounds, out=out)
+def test_a_checkpoint_without_its_records_is_one_line(two_rounds, out, finished):
     stop_after(out, 2)
     (out / "rounds.jsonl").write_text("")
     assert "rounds.jsonl: lacks round 1" in refused(two_rounds, out, resume=True)
 
 
-def test_a_resumed_run_that_fails_at_once_records_the_right_round(two_rounds, out):
+def test_a_resumed_run_that_fails_at_once_records_the_right_round(two_rounds, out, finished):
     from hauberk.experiments.engines.inline import InlineEngine
     from hauberk.experiments.runner.execute import run_on
     from hauberk.experiments.runner.progress import Quiet
@@ -324,16 +338,14 @@ def test_a_resumed_run_that_fails_at_once_records_the_right_round(two_rounds, ou
 
             return fail
 
-    run(two_rounds, out=out)
     stop_after(out, 1)
     with pytest.raises(RoundFailed):
         run_on(Unreachable, parse(two_rounds), out, Quiet(), resume=True)
     assert [(line["round"], "failed" in line) for line in read_rounds(out)] == [(1, False), (2, True)]
 
 
-def test_the_view_of_the_final_model_stays_that_of_the_final_model(two_rounds, out):
-    run(two_rounds, out=out)
-    finished = read_finished(out)
+def test_the_view_of_the_final_model_stays_that_of_the_final_model(played):
+    finished = read_finished(played.folder)
     before = finished.view.logits(finished.prepared.test)
     finished.metrics(finished.parameters * 0)
     assert finished.view.logits(finished.prepared.test).equal(before)

@@ -27,6 +27,7 @@ from hauberk.tasks.seeds import generator
 from hauberk.tasks.text.any_tokenizer import AnyTokenizer
 from hauberk.tasks.text.models import Pretrained
 from tests.helpers.examples import examples
+from tests.helpers.tweets import small_tables
 
 QUICK = {"fine_mixing": {"keep": 0.3, "epochs": 1}, "e_pur": {}}
 
@@ -35,12 +36,22 @@ def made(name, **settings):
     return REPAIRS[name](**{**QUICK.get(name, {"epochs": 1}), **settings})
 
 
-@pytest.fixture
-def trained(tables, tmp_path):
+@pytest.fixture(scope="module")
+def trained(tweets, tmp_path_factory):
     """A finished run whose server has 20 clean examples."""
+    tables = small_tables(tweets)
     tables["server"] = {"twin": False, "clean": {"n_examples": 20}}
     tables["federation"]["rounds"] = 2
-    return read_finished(run(tables, out=tmp_path / "run").folder)
+    return read_finished(run(tables, out=tmp_path_factory.mktemp("trained") / "run").folder)
+
+
+@pytest.fixture(scope="module")
+def plain(tweets, tmp_path_factory):
+    """The tables of a run of one round without repairs, and its summary."""
+    tables = small_tables(tweets)
+    tables["server"] = {"twin": False, "clean": {"n_examples": 20}}
+    tables["federation"]["rounds"] = 1
+    return tables, run(tables, out=tmp_path_factory.mktemp("plain") / "run").summary
 
 
 def context_of(trained, seed=0):
@@ -61,16 +72,14 @@ def test_a_repair_keeps_its_input_and_gives_the_same_for_the_same_seed(name, tra
 
 
 @pytest.mark.parametrize("name", sorted(REPAIRS))
-def test_a_repair_in_a_run_changes_the_final_model_and_keeps_what_was_before(name, tables, tmp_path):
-    tables["server"] = {"twin": False, "clean": {"n_examples": 20}}
-    tables["federation"]["rounds"] = 1
-    plain = run(tables, out=tmp_path / "plain").summary
+def test_a_repair_in_a_run_changes_the_final_model_and_keeps_what_was_before(name, plain, tmp_path):
+    tables, before = plain
     repaired = run(
         {**tables, "repairs": [{"name": name, **QUICK.get(name, {"epochs": 1})}]}, out=tmp_path / "run"
     )
     summary = repaired.summary
-    assert summary["before_repairs"] == {key: plain[key] for key in ("final", "model_sha256")}
-    assert summary["model_sha256"] != plain["model_sha256"]
+    assert summary["before_repairs"] == {key: before[key] for key in ("final", "model_sha256")}
+    assert summary["model_sha256"] != before["model_sha256"]
     assert set(summary["repairs"]) == {name}
     opened = read_finished(repaired.folder)
     assert opened.metrics(opened.parameters) == summary["final"]

@@ -5,12 +5,10 @@ import json
 import numpy as np
 import pytest
 import torch
-from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Error, Message, MetricRecord, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
-from flwr.serverapp import Grid
 from flwr.serverapp.exception import AggregationError
 from flwr.serverapp.strategy import FedAvg as FlowerFedAvg
-from flwr.supercore.task_identity import TaskIdentity
 
 from hauberk.strategies import (
     NNM,
@@ -26,6 +24,7 @@ from hauberk.strategies import (
     chain,
 )
 from hauberk.strategies.flower.strategy import RobustStrategy, TooFewRepliesError
+from tests.helpers.in_process import InProcess, identify
 
 # Node ids are 64 bits wide, which no signed integer holds.
 NODES = [2**63 + 11 * k for k in range(7)]
@@ -63,37 +62,9 @@ def app(behave):
     return client
 
 
-class InProcess(Grid):
-    """A grid whose nodes run a ClientApp in this process; an exception becomes an error reply."""
-
-    def __init__(self, client, nodes=NODES):
-        self.client, self.nodes = client, nodes
-
-    def send_and_receive(self, messages, *, timeout=None):
-        replies = []
-        for message in reversed(list(messages)):
-            node = message.metadata.dst_node_id
-            context = Context(1, node, node_config={}, state=RecordDict(), run_config={})
-            try:
-                replies.append(self.client(message, context))
-            except Exception as error:
-                trace = f"Traceback (most recent call last):\n  ...\n{type(error).__name__}: {error}"
-                replies.append(Message(Error(code=2, reason=trace), reply_to=message))
-        return [reply for reply in replies if reply is not None]
-
-    def get_node_ids(self):
-        return set(self.nodes)
-
-    def set_run(self, run):
-        raise NotImplementedError
-
-    run = create_message = push_messages = pull_messages = set_run
-
-
 @pytest.fixture(autouse=True)
 def _identity(monkeypatch):
-    for name in ("_run_id", "_task_id", "_node_id"):
-        monkeypatch.setattr(TaskIdentity, name, 1)
+    identify(monkeypatch)
 
 
 def start(strategy, behave=honest, rounds=1, dtype=np.float32, nodes=NODES):
@@ -207,7 +178,7 @@ def test_a_silent_node_and_a_reply_without_metrics():
 
     strategy = RobustStrategy(FedAvg())
     arrays = ArrayRecord({"weights": Array(np.zeros((3, 2), np.float32)), "steps": Array(np.array(0))})
-    grid = Silent(app(lambda node, sent: record(**honest(node, sent))))
+    grid = Silent(app(lambda node, sent: record(**honest(node, sent))), NODES)
     messages = strategy.configure_train(1, arrays, ConfigRecord(), grid)
     new, metrics = strategy.aggregate_train(1, grid.send_and_receive(messages))
     assert strategy.history[1].refused == {LIAR: "no reply"}
@@ -254,7 +225,7 @@ def test_the_metrics_function_of_the_app_is_used():
 
 def test_fractions_and_minima_are_flowers():
     strategy = RobustStrategy(Krum(n_malicious=1), fraction_train=0.8, fraction_evaluate=0.0)
-    grid = InProcess(app(honest))
+    grid = InProcess(app(honest), NODES)
     arrays = ArrayRecord({"weights": Array(np.zeros(2, np.float32))})
     config = ConfigRecord({"lr": 0.1})
     assert len(strategy.configure_train(4, arrays, config, grid)) == 5
