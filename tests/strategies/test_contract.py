@@ -42,7 +42,7 @@ NOT_IDEMPOTENT = {"WeakDP", "SignMajority"}
 NOT_IDEMPOTENT |= {"CRFL", "FLAME", "FLTrust", "SparseFed", repr(AGGREGATORS["foolsgold"](divided=False))}
 # Rules that measure distances and hand them on, and rules with a state.
 MEASURES = ("Krum", "MultiKrum", "Bulyan", "RFA", "AutoGM", "MDA", "MoNNA", "DimKrum", "FLAME")
-REMEMBERS = ("CenteredClip", "DimKrum", "FoolsGold", "CRFL", "SparseFed", "FLCert", "Ledger")
+REMEMBERS = ("CenteredClip", "DimKrum", "FoolsGold", "CRFL", "SparseFed", "FLCert", "FLDetector", "Ledger")
 # One parameter is no output layer.
 MORE_THAN_ONE = {"DeepSight"}
 
