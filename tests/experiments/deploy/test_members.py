@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 import tomllib
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
@@ -198,10 +199,12 @@ def test_the_steps_say_what_to_install_and_where_each_machines_data_are_named(fo
 
 def test_a_server_without_the_experiments_data_is_told_to_name_its_own(tables, tmp_path):
     tables["federation"]["n_clients"] = 2
+    held = Path(shutil.copy(tables["task"]["dataset"]["test"], tmp_path / "test.jsonl"))
+    tables["task"]["dataset"]["test"] = str(held)
     made = make(tables, tmp_path / "deployment", dealt=False)
     part = open_folder(made / "server").parts[0]
     spec = part.spec()
-    Path(spec.task.dataset["test"]).unlink()
+    held.unlink()  # as on a machine that never had it
     with pytest.raises(UserError, match="There is no file") as caught:
         server_data(part, spec)
     assert "server.toml: data: dataset.test: There is no file" in one_line(caught)
