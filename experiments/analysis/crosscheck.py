@@ -45,7 +45,12 @@ def show_crosscheck(console: Console, folder: Path, number: int) -> None:
     for belief in beliefs:
         liars, clients = _believed(belief.weight, round_.malicious)
         table.add_row(belief.rule, belief.convention, liars, belief.error or clients)
-    console.print(f"{folder}, round {number}: liars {list(round_.malicious) or 'none'}", highlight=False)
+    console.print(
+        f"{folder}, round {number}: liars {list(round_.malicious) or 'none'}",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
     console.print(table, highlight=False)
 
 
