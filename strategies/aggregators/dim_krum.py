@@ -46,8 +46,8 @@ class DimKrum(Rule):
         noise: the standard deviation of the noise added to each kept update, in units of the standard
             deviation of that coordinate over the kept updates; adaptive: where they agree there is none.
             None by default: on SST-2's validation split (`hauberk bench noise`, mean of 3 seeds) noise 0, 1, 2 and
-            5 end at accuracy .770, .772, .770, .764 and attack success 0.2, -0.3, -0.8 and -2.3 points above natural,
-            all within 2.5 to 5.2 points of 0, so the least is taken.
+            5 end at accuracy .770, .772, .770, .764 and attack success 0.2, -0.3, -0.8 and -2.3 points above natural;
+            each interval, of 2.5 to 5.2 points to either side, holds 0, so the least is taken.
         selection: how dimensions are chosen, exactly as in ``selections.dimension_distances``. "pairwise" is
             what the abstract suggests and the default: anew for each pair; "per_tensor" the same within each
             tensor (needs a layout); "global" one set for all pairs, by strength over the robust spread; "z"

@@ -6,9 +6,9 @@ Detecting Malicious Clients", KDD 2022 (arXiv 2207.09209), and its official code
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -153,7 +153,7 @@ def _series(state: State, name: str) -> list[Tensor]:
     return [state[f"{begin}{number}"] for number in numbers]
 
 
-def _suspicions(judged: Mapping[str, Any], ids: Any) -> Tensor:
+def _suspicions(judged: Mapping[str, Sequence[float]], ids: Sequence[int]) -> Tensor:
     """Returns the mean of each client's last distances, 0 for whoever has none, float64 [n]."""
     known = [judged.get(str(one), ()) for one in ids]
     return torch.tensor([sum(shares) / max(1, len(shares)) for shares in known], dtype=torch.float64)
