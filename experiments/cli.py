@@ -188,6 +188,23 @@ def answer(
     show_answers(Console(), read_served(folder).answer(read_texts(texts)))
 
 
+@app.command()
+def evict(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="what hauberk export wrote")],
+    texts: Annotated[
+        Path,
+        typer.Option("--input", metavar="FILE", help='texts that came in: JSON Lines with "text", or lines'),
+    ],
+    out: Annotated[Path | None, typer.Option(help="where to write the model without them")] = None,
+    significance: Annotated[float, typer.Option(help="chance that clean texts evict somebody")] = 1e-3,
+) -> None:
+    """Find the clients that answers do without too often; write a model without their parts, which answers alone."""
+    from hauberk.experiments.analysis.evict import evict_clients
+    from hauberk.experiments.analysis.text_input import read_texts
+
+    evict_clients(Console(), folder, read_texts(texts), out, significance)
+
+
 @app.command(name="list")
 def list_names(
     kind: Annotated[

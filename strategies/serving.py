@@ -80,6 +80,25 @@ class BoundedServing(Protocol):
 
 
 @runtime_checkable
+class EvictingServing(Protocol):
+    """A serving that knows how often it does without whom, and can do without somebody for good."""
+
+    most: int  # vectors that it may do without
+
+    def unusual(self, left_out: Tensor) -> Tensor:
+        """Returns how likely so many answers, or more, would do without each vector if they were clean, float64 [m].
+
+        Args:
+            left_out: of the answers, bool [n_inputs, m].
+        """
+        ...
+
+    def evicted(self, vectors: Sequence[int]) -> Tensor:
+        """Returns the parameters of a model without these vectors, which answers alone, [n_params]."""
+        ...
+
+
+@runtime_checkable
 class Serves(Protocol):
     """A rule that defends while the model answers.
 

@@ -17,7 +17,7 @@ from hauberk.experiments.analysis.screen_texts import about_answer
 from hauberk.experiments.spec import loader
 from hauberk.experiments.spec.loader import Spec
 from hauberk.server.serving import answer_with
-from hauberk.strategies.serving import Serving
+from hauberk.strategies.serving import Served, Serving
 from hauberk.tasks.base import Task
 from hauberk.tasks.device import resolve_device
 from hauberk.tasks.errors import UserError
@@ -36,8 +36,10 @@ class ServedModel:
         model: an instance to compute with.
         labels: the names of the classes.
         serving: what answers.
+        spec: of the run.
     """
 
+    spec: Spec
     task: Task
     model: nn.Module
     labels: tuple[str, ...]
@@ -52,16 +54,22 @@ class ServedModel:
         """
         if not texts:
             return []
-        pairs = [(each, None) if isinstance(each, str) else each for each in texts]
-        encoded = self.task.encode(
-            [Example(row, text, second, -1) for row, (text, second) in enumerate(pairs)]
-        )
-        served = self.serving(answer_with(self.task, self.model, encoded, self.precision, self.device))
+        pairs, served = _pairs(texts), self.served(texts)
         names = [self.labels[one] for one in served.logits.argmax(dim=1).tolist()]
         return [
             {"text": text, "prediction": name, **about_answer(self.serving, served, row)}
             for row, ((text, _), name) in enumerate(zip(pairs, names, strict=True))
         ]
+
+    def served(self, texts: Sequence[str | tuple[str, str | None]]) -> Served:
+        """Returns what is answered to ``texts``, of which there are some, and whose parts the answers do without."""
+        examples = [Example(row, text, second, -1) for row, (text, second) in enumerate(_pairs(texts))]
+        encoded = self.task.encode(examples)
+        return self.serving(answer_with(self.task, self.model, encoded, self.precision, self.device))
+
+
+def _pairs(texts: Sequence[str | tuple[str, str | None]]) -> list[tuple[str, str | None]]:
+    return [(each, None) if isinstance(each, str) else each for each in texts]
 
 
 def show_answers(console: Console, answers: Sequence[dict[str, Any]]) -> None:
@@ -104,7 +112,7 @@ def read_served(folder: str | Path) -> ServedModel:
         ) from None
     task, device = bound_task(spec, labels), resolve_device(spec.device)
     model = task.build(spec.seed).to(device)
-    return ServedModel(task, model, tuple(labels), serving, spec.training.precision, device)
+    return ServedModel(spec, task, model, tuple(labels), serving, spec.training.precision, device)
 
 
 def bound_task(spec: Spec, labels: Sequence[str]) -> Task:

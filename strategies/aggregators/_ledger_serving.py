@@ -8,13 +8,14 @@ above i's threshold is answered by q_i with b_i added to its logits.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from hauberk.strategies.kernels.binomial import tail_probability
 from hauberk.strategies.kernels.contributions import NORMAL, answered_as, excesses, margins, middle
 from hauberk.strategies.mapped import VECTOR
 from hauberk.strategies.serving import Answer, Served
@@ -36,6 +37,8 @@ class LedgerServing:
         thresholds: of the excess, float64 [m, n_classes].
         biases: b, float32 [m, n_classes].
         most: f, how many are left out of one answer at most.
+        flags: how many of the clean inputs that calibrated it were answered without each, int64 [m].
+        n_clean: how many these inputs were; 0 where nobody counted.
     """
 
     clients: tuple[tuple[int, ...], ...]
@@ -46,12 +49,14 @@ class LedgerServing:
     thresholds: Tensor
     biases: Tensor
     most: int
+    flags: Tensor
+    n_clean: int
 
     def __call__(self, answer: Answer) -> Served:
         """Returns the answers to the inputs that ``answer`` stands for, in 1 + m passes and those without somebody."""
         logits = answer(self.parameters, None).clone()
         found = contributions(self.parameters, self.vectors, logits, answer)
-        left_out = self._left_out(excesses(found, self.usual), logits.argmax(dim=1))
+        left_out = above(excesses(found, self.usual), self.thresholds, logits.argmax(dim=1), self.most)
         passes = (1 + len(self.vectors)) * len(logits) + int(left_out.any(dim=1).sum())
         if left_out.any():
             total = total_of(self.vectors)
@@ -66,15 +71,16 @@ class LedgerServing:
         """Returns its tensors by name, and the rest; see `unpacked`."""
         tensors = {name: getattr(self, name) for name in TENSORS}
         tensors |= {f"{VECTOR}{place}": vector for place, vector in enumerate(self.vectors)}
-        return tensors, {"clients": [list(ids) for ids in self.clients], "most": self.most}
+        about = {"clients": [list(ids) for ids in self.clients], "most": self.most, "n_clean": self.n_clean}
+        return tensors, about | {"flags": self.flags.tolist()}
 
-    def _left_out(self, excess: Tensor, answers: Tensor) -> Tensor:
-        """Returns who is left out of each answer, bool [n_inputs, m]: of those above their threshold the f farthest."""
-        own = excess.gather(2, answers.expand(len(excess), -1)[:, :, None]).squeeze(2)
-        ratio = (own / self.thresholds[:, answers]).T
-        highest = torch.zeros_like(ratio, dtype=torch.bool)
-        order = ratio.argsort(dim=1, descending=True, stable=True)[:, : self.most]
-        return highest.scatter_(1, order, True) & (ratio > 1)
+    def unusual(self, left_out: Tensor) -> Tensor:
+        """Returns how likely so many answers would do without each vector if they were clean; see `EvictingServing`."""
+        return tail_probability(left_out.sum(dim=0), len(left_out), self.flags, self.n_clean)
+
+    def evicted(self, vectors: Sequence[int]) -> Tensor:
+        """Returns the parameters without these vectors, [n_params]."""
+        return self.without(list(vectors))
 
     def without(self, who: list[int], total: Tensor | None = None) -> Tensor:
         """Returns the parameters without those of some vectors, [n_params]; ``total`` is S where it is known."""
@@ -86,9 +92,11 @@ def unpacked(tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> LedgerS
     """Returns what was `LedgerServing.packed`; raises KeyError where a part is missing."""
     clients = tuple(tuple(ids) for ids in about["clients"])
     vectors = tuple(tensors[f"{VECTOR}{place}"] for place in range(len(clients)))
+    flags = torch.tensor(about.get("flags", [0] * len(clients)))  # version 0.1 wrote none
     return LedgerServing(
-        clients=clients, vectors=vectors, most=about["most"], **{name: tensors[name] for name in TENSORS}
-    )
+        clients=clients, vectors=vectors, most=about["most"], flags=flags, n_clean=about.get("n_clean", 0),
+        **{name: tensors[name] for name in TENSORS},
+    )  # fmt: skip
 
 
 def calibrated(
@@ -111,9 +119,10 @@ def calibrated(
         middle(_centred(logits) - _centred(clean(without(parameters, vectors, shares, [one], total), None)), dim=0)
         for one in range(len(vectors))
     ])  # fmt: skip
+    flags = above(excesses(found, usual), thresholds, logits.argmax(dim=1), most).sum(dim=0)
     return LedgerServing(
         clients=clients, parameters=parameters, vectors=vectors, shares=shares, usual=usual, thresholds=thresholds,
-        biases=biases, most=most,
+        biases=biases, most=most, flags=flags, n_clean=len(logits),
     )  # fmt: skip
 
 
@@ -133,6 +142,15 @@ def calibration(found: Tensor, answers: Tensor, threshold: float, ceiling: float
         common = NORMAL * middle(middle(excess[:, rows, label], dim=0), dim=0)
         limits.append(threshold * own.clamp(common, ceiling * common))
     return usual, torch.stack(limits, dim=1).clamp_(min=TINY)
+
+
+def above(excess: Tensor, thresholds: Tensor, answers: Tensor, most: int) -> Tensor:
+    """Returns who is left out of each answer, bool [n_inputs, m]: of those above their threshold the f farthest."""
+    own = excess.gather(2, answers.expand(len(excess), -1)[:, :, None]).squeeze(2)
+    ratio = (own / thresholds[:, answers]).T
+    highest = torch.zeros_like(ratio, dtype=torch.bool)
+    order = ratio.argsort(dim=1, descending=True, stable=True)[:, :most]
+    return highest.scatter_(1, order, True) & (ratio > 1)
 
 
 def contributions(parameters: Tensor, vectors: tuple[Tensor, ...], logits: Tensor, answer: Answer) -> Tensor:

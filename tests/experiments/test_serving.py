@@ -6,6 +6,7 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from hauberk.experiments import run
 from hauberk.experiments.analysis.export import export_model
@@ -18,6 +19,7 @@ from hauberk.experiments.spec.loader import parse
 from hauberk.server.serving import answer_on, predictor, serving_of
 from hauberk.strategies import FLCert
 from hauberk.tasks.errors import UserError
+from hauberk.tasks.parameters import load_state, state_of
 from hauberk.tasks.text.examples import Example
 
 
@@ -113,6 +115,26 @@ def test_a_served_model_without_its_ledger_is_refused_in_one_line(finished, tmp_
         read_served(tmp_path / "model")
     with pytest.raises(UserError, match=r"holds no serving.json"):
         read_served(tmp_path)
+
+
+def test_who_is_left_out_too_often_is_evicted_and_the_rest_answers_alone(finished, tmp_path, capsys):
+    export_model(finished, tmp_path / "served")
+    served = read_served(tmp_path / "served")
+    words = [f"cf a {one} day" for one in ("bad", "fine", "long", "sad", "cold", "good", "awful", "great")]
+    without_the_liar = [each["text"] for each in served.answer(words) if each["left_out"] == [0]]
+    (tmp_path / "traffic.txt").write_text(f"{without_the_liar[0]}\n" * 50)
+    evict = ["evict", str(tmp_path / "served"), "--input", str(tmp_path / "traffic.txt")]
+    assert _main([*evict, "--out", str(tmp_path / "rest")]) == 0
+    shown = capsys.readouterr().out
+    assert "50 of 50" in shown
+    assert "which answer alone" in shown
+    left = load_file(tmp_path / "rest" / "model.safetensors")
+    load_state(served.model, served.serving.evicted([0]))
+    assert all(torch.equal(left[name], tensor) for name, tensor in state_of(served.model).items())
+    (tmp_path / "traffic.txt").write_text("a fine day\n")
+    assert _main([*evict, "--out", str(tmp_path / "none")]) == 0
+    assert "nobody is evicted" in capsys.readouterr().out
+    assert not (tmp_path / "none").exists()
 
 
 def test_why_and_guard_show_whom_an_answer_does_without(finished, capsys):

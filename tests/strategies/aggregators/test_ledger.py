@@ -74,6 +74,22 @@ def test_a_planted_trigger_is_left_out_and_clean_inputs_are_answered_as_before()
     assert (serving(answer_of(clean)).logits.argmax(dim=1) == plain).float().mean() > 0.9
 
 
+def test_traffic_with_a_trigger_in_it_evicts_who_planted_it():
+    rule = Ledger(n_malicious=1)
+    parameters, state = played(rule)
+    serving = rule.serving(parameters, state, answer_of(texts(200)))
+    assert serving.n_clean == 200
+    assert serving.flags.tolist() == serving(answer_of(texts(200))).left_out.sum(dim=0).tolist()
+    clean, triggered = texts(150, seed=2), texts(50, seed=3, trigger=12.0)
+    unusual = serving.unusual(serving(answer_of(torch.cat([clean, triggered]))).left_out)
+    assert [one for one in range(7) if unusual[one] < 1e-3 / 7] == [0]
+    assert (serving.unusual(serving(answer_of(clean)).left_out) > 1e-3 / 7).all()
+    left = serving.evicted([0])
+    assert torch.equal(left, serving.without([0]))
+    plain = answer_of(texts(50, seed=3))(parameters, None).argmax(dim=1)
+    assert (answer_of(triggered)(left, None).argmax(dim=1) == plain).float().mean() > 0.9
+
+
 def test_nobody_is_left_out_where_nobody_may_be():
     rule = Ledger(n_malicious=0)
     parameters, state = played(rule)
