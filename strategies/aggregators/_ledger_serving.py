@@ -16,11 +16,12 @@ import torch
 from torch import Tensor
 
 from hauberk.strategies.kernels.binomial import tail_probability
-from hauberk.strategies.kernels.contributions import NORMAL, answered_as, excesses, margins, middle
+from hauberk.strategies.kernels.contributions import answered_as, excesses, margins, middle
 from hauberk.strategies.mapped import VECTOR
 from hauberk.strategies.serving import Answer, Served
 
 TENSORS = ("parameters", "shares", "usual", "thresholds", "biases")
+FLOOR = 0.25
 TINY = 1e-12  # of a threshold: where all answers are equal nothing is far from them
 
 
@@ -108,12 +109,13 @@ def calibrated(
     *,
     most: int,
     threshold: float,
+    quantile: float,
     ceiling: float,
 ) -> LedgerServing:
     """Returns the serving that clean inputs calibrate."""
     logits = clean(parameters, None).clone()
     found = contributions(parameters, vectors, logits, clean)
-    usual, thresholds = calibration(found, logits.argmax(dim=1), threshold, ceiling)
+    usual, thresholds = calibration(found, logits.argmax(dim=1), threshold, quantile, ceiling)
     total = total_of(vectors)
     biases = torch.stack([
         middle(_centred(logits) - _centred(clean(without(parameters, vectors, shares, [one], total), None)), dim=0)
@@ -126,21 +128,24 @@ def calibrated(
     )  # fmt: skip
 
 
-def calibration(found: Tensor, answers: Tensor, threshold: float, ceiling: float) -> tuple[Tensor, Tensor]:
+def calibration(
+    found: Tensor, answers: Tensor, threshold: float, quantile: float, ceiling: float
+) -> tuple[Tensor, Tensor]:
     """Returns mu and the thresholds, each [m, n_classes]: both of a class come from the clean inputs answered so.
 
-    With s_i the spread of e_i over these inputs, 1.4826 times its median size, and s that of the clients' medians, the
-    threshold is ``threshold`` times s_i, at least s and at most ``ceiling`` times s: who holds other data than the
-    others moves its usual inputs more than they do, and an attacker could do so on purpose.
+    The threshold is ``threshold`` times the ``quantile`` of the client's own e_i over these inputs. So nobody is left
+    out of more clean answers than others for holding other data than they do, and who moves its usual inputs little
+    may not move any other one as far as those who move theirs a lot. Of the median client's quantile it is at least
+    FLOOR, and at most ``ceiling``: an attacker could move its usual inputs on purpose.
     """
     groups = answered_as(answers, found.shape[2])
     usual = torch.stack([middle(found[:, rows, label], dim=1) for label, rows in enumerate(groups)], dim=1)
-    excess = excesses(found, usual).abs()
+    excess = excesses(found, usual)
     limits = []
     for label, rows in enumerate(groups):
-        own = NORMAL * middle(excess[:, rows, label], dim=1)
-        common = NORMAL * middle(middle(excess[:, rows, label], dim=0), dim=0)
-        limits.append(threshold * own.clamp(common, ceiling * common))
+        own = excess[:, rows, label].quantile(quantile, dim=1)
+        common = middle(own, dim=0)
+        limits.append(threshold * own.clamp(FLOOR * common, ceiling * common))
     return usual, torch.stack(limits, dim=1).clamp_(min=TINY)
 
 

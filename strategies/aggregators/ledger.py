@@ -41,8 +41,9 @@ class Ledger(Rule):
 
     Args:
         n_malicious: f, how many clients may be left out of one answer; 2f < n_clients.
-        threshold: how many spreads of clean inputs an excess must exceed.
-        ceiling: how many times the common spread a client's own may be.
+        threshold: how many times its usual ones, on clean inputs, a client's excess must be.
+        quantile: of its excesses on clean inputs, which stands for the usual ones.
+        ceiling: how many times the median client's usual excess a client's own may be.
         clip: no update counts for more than so many times the round's median norm; None clips nothing.
         weighting: as in FedAvg, whose cap on example counts holds here too.
         max_vectors: how many vectors of the model's size are kept. Clients have places in the order in which they
@@ -54,7 +55,8 @@ class Ledger(Rule):
     least_clean: ClassVar[int] = 32
 
     n_malicious: int
-    threshold: float = 3.5
+    threshold: float = 1.5
+    quantile: float = 0.98
     ceiling: float = 6.0
     clip: float | None = None
     weighting: str = "uniform"
@@ -64,6 +66,7 @@ class Ledger(Rule):
     def __post_init__(self) -> None:
         check_integer(self, "n_malicious", least=0)
         check_range(self, "threshold", above=0)
+        check_range(self, "quantile", above=0, below=1)
         check_range(self, "ceiling", least=1)
         if self.clip is not None:
             check_range(self, "clip", above=0)
@@ -127,7 +130,7 @@ class Ledger(Rule):
         clients = tuple(tuple(ids[place :: self.max_vectors]) for place in range(len(weights)))
         return calibrated(
             parameters, _vectors(state), weights / weights.sum(), clients, clean,
-            most=self.n_malicious, threshold=self.threshold, ceiling=self.ceiling,
+            most=self.n_malicious, threshold=self.threshold, quantile=self.quantile, ceiling=self.ceiling,
         )  # fmt: skip
 
     def passes(self, n_clients: int) -> int:

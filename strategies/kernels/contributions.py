@@ -11,7 +11,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-NORMAL = 1.4826  # standard deviations in a median absolute deviation of a normal distribution
 FEW = 8  # inputs answered as a class, with less of which all inputs speak for it
 
 
