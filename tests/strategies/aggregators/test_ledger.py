@@ -185,6 +185,13 @@ def test_what_cannot_be_served_is_refused_in_one_line():
         rule.serving(parameters[:5], state, answer_of(texts(40)))
     with pytest.raises(ValueError, match="contributions to 6 parameters, and the model has 7"):
         rule(torch.ones(3, 7), state=state)
-    for odd in ({"threshold": 0}, {"quantile": 1}, {"clip": 0}, {"weighting": "size"}, {"max_vectors": 2}, {"memory_mb": -1}):
+    for odd in (
+        {"threshold": 0},
+        {"quantile": 1},
+        {"clip": 0},
+        {"weighting": "size"},
+        {"max_vectors": 2},
+        {"memory_mb": -1},
+    ):
         with pytest.raises(ValueError, match=f"Ledger.{next(iter(odd))} must be"):
             Ledger(n_malicious=1, **odd)
