@@ -17,41 +17,66 @@ import torch
 
 from hauberk.experiments.runner.finished import Finished, read_finished
 from hauberk.experiments.runner.records import SUMMARY
+from hauberk.server.serving import model_alone
 from hauberk.strategies.serving import EvictingServing
 from hauberk.tasks.seeds import generator
 
+HEADINGS = (
+    "seed",
+    "partition",
+    "attack",
+    "natural",
+    "served",
+    "triggered traffic",
+    "evicted",
+    "then",
+    "accuracy",
+)
+
 
 def traffic(run: Finished, n_texts: int, share: float) -> list[Any]:
-    """Returns validation texts, drawn with replacement, the first ``share`` of them with the trigger in."""
-    rng = generator(run.spec.seed, "traffic")
+    """Returns validation texts, drawn with replacement, of which ``share`` have the trigger in them."""
+    rng, attack = generator(run.spec.seed, "traffic"), run.prepared.server.attack
     held = run.prepared.data.splits.validation
-    attack = run.prepared.server.attack
     lying = attack.poison.trigger(held, rng) if attack is not None and attack.poison is not None else []
-    n_triggered = round(share * n_texts) if lying else 0
-    rows = torch.randint(len(held), (n_texts - n_triggered,), generator=rng).tolist()
-    bad = torch.randint(max(len(lying), 1), (n_triggered,), generator=rng).tolist()
-    return [lying[row] for row in bad] + [held[row] for row in rows]
+    n_lying = round(share * n_texts) if lying else 0
+    return _drawn(lying, n_lying, rng) + _drawn(held, n_texts - n_lying, rng)
 
 
-def evicted(run: Finished, examples: list[Any], significance: float) -> list[int]:
-    """Returns the vectors that such traffic evicts."""
-    serving, served = run.serving, run.served(examples)
-    assert isinstance(serving, EvictingServing)
-    assert served is not None
-    chances = serving.unusual(served.left_out)
-    order = [
-        one for one in chances.argsort(stable=True).tolist() if chances[one] < significance / len(chances)
-    ]
-    return order[: serving.most]
+def _drawn(examples: Any, n: int, rng: torch.Generator) -> list[Any]:
+    return [examples[row] for row in torch.randint(max(len(examples), 1), (n,), generator=rng).tolist()]
 
 
-def figures(run: Finished, vectors: list[int]) -> dict[str, float | None]:
-    """Returns accuracy and attack success of the model without ``vectors``, which answers alone."""
+def evicted(serving: EvictingServing, left_out: torch.Tensor, significance: float) -> list[int]:
+    """Returns the vectors that answers which do without ``left_out`` evict."""
+    chances = serving.unusual(left_out)
+    order = chances.argsort(stable=True).tolist()
+    return [one for one in order if chances[one] < significance / len(chances)][: serving.most]
+
+
+def report(run: Finished, summary: dict[str, Any], given: argparse.Namespace) -> None:
+    """Prints a run's lines."""
     serving, server = run.serving, run.prepared.server
     assert isinstance(serving, EvictingServing)
-    from hauberk.server.serving import model_alone
+    final, partition = summary["final"], run.spec.federation.partition["name"]
+    for share in given.shares if summary["attack"] else [0.0]:
+        served = run.served(traffic(run, given.n_texts, share))
+        assert served is not None
+        who = evicted(serving, served.left_out, given.significance)
+        then = server.evaluate.of(model_alone(server, serving.evicted(who) if who else run.parameters))
+        clients = (
+            " ".join(str(client) for one in who for client in run.serving.clients[one]) if run.serving else ""
+        )
+        figures = [final.get("attack_success_natural"), final.get("attack_success_rate"), share]
+        after = [then.get("attack_success_rate"), then["accuracy"]]
+        print(_line([run.spec.seed, partition, summary["attack"], *figures, clients or "nobody", *after]))
 
-    return dict(server.evaluate.of(model_alone(server, serving.evicted(vectors))))
+
+def _line(cells: list[Any]) -> str:
+    shown = (
+        f"{cell:.3f}" if isinstance(cell, float) else str("" if cell is None else cell) for cell in cells
+    )
+    return "| " + " | ".join(shown) + " |"
 
 
 def main() -> None:
@@ -65,39 +90,11 @@ def main() -> None:
     parser.add_argument("--significance", type=float, default=1e-3)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    print(
-        "| seed | partition | attack | natural | served | triggered traffic | evicted | then | accuracy, then |"
-    )
-    print("|---" * 9 + "|")
+    print(_line(list(HEADINGS)) + "\n" + "|---" * len(HEADINGS) + "|")
     for folder in given.runs:
-        if not (folder / SUMMARY).exists():
-            continue
-        summary = json.loads((folder / SUMMARY).read_text())
-        if "undefended" in summary.get("serving", {}) and "worst_success" not in summary["serving"]:
-            run = read_finished(folder)
-            if isinstance(run.serving, EvictingServing):
-                report(run, summary, given)
-
-
-def report(run: Finished, summary: dict[str, Any], given: argparse.Namespace) -> None:
-    """Prints a run's lines."""
-    found: dict[tuple[int, ...], dict[str, float | None]] = {}
-    final = summary["final"]
-    name = next(iter(run.spec.to_dict()["federation"].get("partition", {"name": "iid"}).values()))
-    for share in given.shares if summary["attack"] else [0.0]:
-        who = evicted(run, traffic(run, given.n_texts, share), given.significance)
-        key = tuple(who)
-        found.setdefault(key, figures(run, who))
-        clients = " ".join(str(client) for one in who for client in run.serving.clients[one]) or "nobody"  # type: ignore[union-attr]
-        natural, served = final.get("attack_success_natural"), final.get("attack_success_rate")
-        cells = [run.spec.seed, name, summary["attack"], natural, served, share, clients]
-        cells += [found[key].get("attack_success_rate"), found[key]["accuracy"]]
-        print(
-            "| "
-            + " | ".join(f"{cell:.3f}" if isinstance(cell, float) else str(cell) for cell in cells)
-            + " |",
-            flush=True,
-        )
+        summary = json.loads((folder / SUMMARY).read_text()) if (folder / SUMMARY).exists() else {}
+        if summary.get("aggregator") == "ledger":
+            report(read_finished(folder), summary, given)
 
 
 if __name__ == "__main__":
