@@ -16,13 +16,11 @@ import torch
 from torch import Tensor
 
 from hauberk.strategies.kernels.binomial import tail_probability
-from hauberk.strategies.kernels.contributions import answered_as, excesses, margins, middle
+from hauberk.strategies.kernels.contributions import above, calibration, excesses, margins, middle
 from hauberk.strategies.mapped import VECTOR
 from hauberk.strategies.serving import Answer, Served
 
 TENSORS = ("parameters", "shares", "usual", "thresholds", "biases")
-FLOOR = 0.25
-TINY = 1e-12  # of a threshold: where all answers are equal nothing is far from them
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -126,36 +124,6 @@ def calibrated(
         clients=clients, parameters=parameters, vectors=vectors, shares=shares, usual=usual, thresholds=thresholds,
         biases=biases, most=most, flags=flags, n_clean=len(logits),
     )  # fmt: skip
-
-
-def calibration(
-    found: Tensor, answers: Tensor, threshold: float, quantile: float, ceiling: float
-) -> tuple[Tensor, Tensor]:
-    """Returns mu and the thresholds, each [m, n_classes]: both of a class come from the clean inputs answered so.
-
-    The threshold is ``threshold`` times the ``quantile`` of the client's own e_i over these inputs. So nobody is left
-    out of more clean answers than others for holding other data than they do, and who moves its usual inputs little
-    may not move any other one as far as those who move theirs a lot. Of the median client's quantile it is at least
-    FLOOR, and at most ``ceiling``: an attacker could move its usual inputs on purpose.
-    """
-    groups = answered_as(answers, found.shape[2])
-    usual = torch.stack([middle(found[:, rows, label], dim=1) for label, rows in enumerate(groups)], dim=1)
-    excess = excesses(found, usual)
-    limits = []
-    for label, rows in enumerate(groups):
-        own = excess[:, rows, label].quantile(quantile, dim=1)
-        common = middle(own, dim=0)
-        limits.append(threshold * own.clamp(FLOOR * common, ceiling * common))
-    return usual, torch.stack(limits, dim=1).clamp_(min=TINY)
-
-
-def above(excess: Tensor, thresholds: Tensor, answers: Tensor, most: int) -> Tensor:
-    """Returns who is left out of each answer, bool [n_inputs, m]: of those above their threshold the f farthest."""
-    own = excess.gather(2, answers.expand(len(excess), -1)[:, :, None]).squeeze(2)
-    ratio = (own / thresholds[:, answers]).T
-    highest = torch.zeros_like(ratio, dtype=torch.bool)
-    order = ratio.argsort(dim=1, descending=True, stable=True)[:, :most]
-    return highest.scatter_(1, order, True) & (ratio > 1)
 
 
 def contributions(parameters: Tensor, vectors: tuple[Tensor, ...], logits: Tensor, answer: Answer) -> Tensor:

@@ -11,6 +11,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+FLOOR = 0.25  # of the median client's usual excess
+TINY = 1e-12  # of a threshold: where all answers are equal nothing is far from them
 FEW = 8  # inputs answered as a class, with less of which all inputs speak for it
 
 
@@ -49,3 +51,33 @@ def answered_as(answers: Tensor, n_classes: int) -> list[Tensor]:
     """
     own = [answers == label for label in range(n_classes)]
     return [which if int(which.sum()) >= FEW else torch.ones_like(which) for which in own]
+
+
+def calibration(
+    found: Tensor, answers: Tensor, threshold: float, quantile: float, ceiling: float
+) -> tuple[Tensor, Tensor]:
+    """Returns mu and the thresholds, each [m, n_classes]: both of a class come from the clean inputs answered so.
+
+    The threshold is ``threshold`` times the ``quantile`` of the client's own e_i over these inputs. So nobody is left
+    out of more clean answers than others for holding other data than they do, and who moves its usual inputs little
+    may not move any other one as far as those who move theirs a lot. Of the median client's quantile it is at least
+    FLOOR, and at most ``ceiling``: an attacker could move its usual inputs on purpose.
+    """
+    groups = answered_as(answers, found.shape[2])
+    usual = torch.stack([middle(found[:, rows, label], dim=1) for label, rows in enumerate(groups)], dim=1)
+    excess = excesses(found, usual)
+    limits = []
+    for label, rows in enumerate(groups):
+        own = excess[:, rows, label].quantile(quantile, dim=1)
+        common = middle(own, dim=0)
+        limits.append(threshold * own.clamp(FLOOR * common, ceiling * common))
+    return usual, torch.stack(limits, dim=1).clamp_(min=TINY)
+
+
+def above(excess: Tensor, thresholds: Tensor, answers: Tensor, most: int) -> Tensor:
+    """Returns who is left out of each answer, bool [n_inputs, m]: of those above their threshold the f farthest."""
+    own = excess.gather(2, answers.expand(len(excess), -1)[:, :, None]).squeeze(2)
+    ratio = (own / thresholds[:, answers]).T
+    highest = torch.zeros_like(ratio, dtype=torch.bool)
+    order = ratio.argsort(dim=1, descending=True, stable=True)[:, :most]
+    return highest.scatter_(1, order, True) & (ratio > 1)

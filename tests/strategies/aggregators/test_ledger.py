@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from hauberk.strategies import AggregationContext
-from hauberk.strategies.aggregators._ledger_serving import calibration
 from hauberk.strategies.aggregators.ledger import Ledger
+from hauberk.strategies.kernels.contributions import calibration
 from hauberk.strategies.serving import serves
 
 N_TEXTS = 40
