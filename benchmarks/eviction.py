@@ -1,6 +1,6 @@
 """Who is evicted on what traffic, and what the model without these clients is worth alone.
 
-    python benchmarks/eviction.py runs/robustness/cells/* --n-texts 1000 --shares 0 .05 .2
+    python benchmarks/eviction.py runs/robustness/cells/* --n-texts 800 --shares 0 .05 .2
 
 Takes the finished runs of `ledger` among the folders. The traffic is drawn from the validation split, so many texts of
 which a share carries the trigger; figures are of the test split. Eviction is that of `hauberk evict`.
@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from hauberk.experiments.analysis.evict import too_often
 from hauberk.experiments.runner.finished import Finished, read_finished
 from hauberk.experiments.runner.records import SUMMARY
 from hauberk.server.serving import model_alone
@@ -35,23 +36,18 @@ HEADINGS = (
 
 
 def traffic(run: Finished, n_texts: int, share: float) -> list[Any]:
-    """Returns validation texts, drawn with replacement, of which ``share`` have the trigger in them."""
+    """Returns different validation texts, of which ``share`` have the trigger in them."""
     rng, attack = generator(run.spec.seed, "traffic"), run.prepared.server.attack
     held = run.prepared.data.splits.validation
     lying = attack.poison.trigger(held, rng) if attack is not None and attack.poison is not None else []
-    n_lying = round(share * n_texts) if lying else 0
+    n_lying = round(share * n_texts)
     return _drawn(lying, n_lying, rng) + _drawn(held, n_texts - n_lying, rng)
 
 
 def _drawn(examples: Any, n: int, rng: torch.Generator) -> list[Any]:
-    return [examples[row] for row in torch.randint(max(len(examples), 1), (n,), generator=rng).tolist()]
-
-
-def evicted(serving: EvictingServing, left_out: torch.Tensor, significance: float) -> list[int]:
-    """Returns the vectors that answers which do without ``left_out`` evict."""
-    chances = serving.unusual(left_out)
-    order = chances.argsort(stable=True).tolist()
-    return [one for one in order if chances[one] < significance / len(chances)][: serving.most]
+    if n > len(examples):
+        raise SystemExit(f"--n-texts: {n} texts are to be drawn of {len(examples)}")
+    return [examples[row] for row in torch.randperm(len(examples), generator=rng)[:n].tolist()]
 
 
 def report(run: Finished, summary: dict[str, Any], given: argparse.Namespace) -> None:
@@ -59,10 +55,12 @@ def report(run: Finished, summary: dict[str, Any], given: argparse.Namespace) ->
     serving, server = run.serving, run.prepared.server
     assert isinstance(serving, EvictingServing)
     final, partition = summary["final"], run.spec.federation.partition["name"]
-    for share in given.shares if summary["attack"] else [0.0]:
+    for share in (
+        given.shares if "attack_success_rate" in final and final["attack_success_rate"] is not None else [0.0]
+    ):
         served = run.served(traffic(run, given.n_texts, share))
         assert served is not None
-        who = evicted(serving, served.left_out, given.significance)
+        who = too_often(serving, served.left_out, given.significance)
         then = server.evaluate.of(model_alone(server, serving.evicted(who) if who else run.parameters))
         clients = (
             " ".join(str(client) for one in who for client in run.serving.clients[one]) if run.serving else ""
@@ -85,7 +83,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("runs", type=Path, nargs="+")
-    parser.add_argument("--n-texts", type=int, default=1000)
+    parser.add_argument("--n-texts", type=int, default=800)
     parser.add_argument("--shares", type=float, nargs="+", default=[0.0, 0.05, 0.2])
     parser.add_argument("--significance", type=float, default=1e-3)
     given = parser.parse_args()

@@ -19,14 +19,20 @@ Found = dict[Place, dict[str, dict[int, list[float]]]]  # by skip connection and
 
 
 def read(paths: list[Path]) -> Found:
-    """Returns the accuracies of the finished cells, in percent."""
+    """Returns the accuracies of the finished cells, in percent; each depth is to have one learning rate."""
     found: Found = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
+    rates: dict[int, str] = {}
     for path in paths:
         with path.open(newline="", encoding="utf8") as file:
             for row in csv.DictReader(file):
                 if row["status"] == "finished":
                     place = row["dataset"], row["federation.n_clients"]
                     blocks = int(row["task.model.n_layers"])
+                    rate = row.get("training.optimizer.lr", "")
+                    if rates.setdefault(blocks, rate) != rate:
+                        raise SystemExit(
+                            f"{path}: {blocks} blocks have learning rates {rates[blocks]} and {rate}"
+                        )
                     found[place][row["rule"]][blocks].append(100 * float(row["accuracy"]))
     return found
 
@@ -37,10 +43,15 @@ def summary(values: list[float]) -> tuple[float, float]:
     return statistics.mean(values), error
 
 
+def depths_of(rules: dict[str, dict[int, list[float]]]) -> list[int]:
+    """Returns the numbers of blocks that were played."""
+    return sorted({depth for by_depth in rules.values() for depth, values in by_depth.items() if values})
+
+
 def show(found: Found) -> None:
     """Prints a table for each data set and number of clients."""
     for (dataset, n_clients), rules in sorted(found.items()):
-        depths = sorted({depth for by_depth in rules.values() for depth in by_depth})
+        depths = depths_of(rules)
         print(
             f"\n| {dataset}, clients: {n_clients} | "
             + " | ".join(f"{depth} blocks" for depth in depths)
@@ -64,11 +75,12 @@ def draw(found: Found, path: Path) -> None:
     FigureCanvasAgg(figure)
     panels = figure.subplots(2, (len(found) + 1) // 2, squeeze=False).T.ravel()
     for axes, ((dataset, n_clients), rules) in zip(panels, sorted(found.items()), strict=False):
+        depths = depths_of(rules)
+        axes.set_xticks(range(len(depths)), [str(depth) for depth in depths])
         for rule, by_depth in rules.items():
-            depths = sorted(depth for depth, values in by_depth.items() if values)
-            means, errors = zip(*(summary(by_depth[depth]) for depth in depths), strict=True)
-            axes.errorbar(range(len(depths)), means, errors, marker="o", capsize=3, label=rule)
-            axes.set_xticks(range(len(depths)), [str(depth) for depth in depths])
+            places = [place for place, depth in enumerate(depths) if by_depth[depth]]
+            means, errors = zip(*(summary(by_depth[depths[place]]) for place in places), strict=True)
+            axes.errorbar(places, means, errors, marker="o", capsize=3, label=rule)
         who = "one client" if n_clients == "1" else f"{n_clients} clients"
         axes.set(title=f"{dataset}, {who}", xlabel="blocks", ylabel="accuracy, %")
         axes.grid(alpha=0.25)
@@ -86,6 +98,8 @@ def main() -> None:
     parser.add_argument("--plot", type=Path)
     given = parser.parse_args()
     found = read(given.csv)
+    if not found:
+        raise SystemExit(f"{given.csv[0]}: holds no finished cell")
     show(found)
     if given.plot is not None:
         draw(found, given.plot)

@@ -81,15 +81,21 @@ class BoundedServing(Protocol):
 
 @runtime_checkable
 class EvictingServing(Protocol):
-    """A serving that knows how often it does without whom, and can do without somebody for good."""
+    """A serving that knows how often it does without whom, and can do without somebody for good.
 
-    most: int  # vectors that it may do without
+    Attributes:
+        clients: as of any serving.
+        most: how many vectors it may do without.
+    """
+
+    clients: Sequence[tuple[int, ...]]
+    most: int
 
     def unusual(self, left_out: Tensor) -> Tensor:
-        """Returns how likely so many answers, or more, would do without each vector if they were clean, float64 [m].
+        """Returns the logarithm of how likely so many clean answers would do without each vector, float64 [m].
 
         Args:
-            left_out: of the answers, bool [n_inputs, m].
+            left_out: of answers to different inputs, bool [n_inputs, m].
         """
         ...
 

@@ -1,7 +1,8 @@
-"""Eviction: from whom answered texts suffered most often, and the model without these clients' parts."""
+"""Eviction: whose parts answered texts did without too often, and the model without these clients' parts."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,56 +11,69 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from hauberk.experiments.analysis.export import write_model
+from hauberk.experiments.analysis.export import check_empty, write_model
 from hauberk.experiments.analysis.served import ServedModel, read_served
+from hauberk.experiments.spec.names import rule_name
 from hauberk.strategies.serving import EvictingServing
 from hauberk.tasks.errors import UserError
 from hauberk.tasks.parameters import load_state
 
+Texts = Sequence[str | tuple[str, str | None]]
+
 
 def evict_clients(
-    console: Console,
-    folder: Path,
-    texts: Sequence[str | tuple[str, str | None]],
-    out: Path | None = None,
-    significance: float = 1e-3,
+    console: Console, folder: Path, texts: Texts, out: Path | None = None, significance: float = 1e-3
 ) -> list[int]:
     """Shows whose parts the answers to ``texts`` do without too often, and writes the model without them.
-
-    A client is evicted where so many of the answers would do without its part with a probability below ``significance``
-    over the number of vectors if the texts were like the clean ones that calibrated the serving; of several such
-    the least likely ones, as many as the rule's n_malicious.
 
     Args:
         console: where to.
         folder: what `hauberk export` wrote.
-        texts: that came in, of which nobody needs to know which carry a trigger.
+        texts: that came in, of which nobody needs to know which carry a trigger. Each counts once, however often it
+            came: whoever sends one text again and again is to evict nobody.
         out: a new or empty folder for the model, which answers alone; nothing is written where nobody is evicted.
-        significance: of all vectors together.
+        significance: see `too_often`.
 
     Returns:
         The ids of the evicted clients.
 
     Raises:
-        UserError: the folder's rule does not evict, there are no texts, or ``significance`` is no probability.
+        UserError: the folder's rule cannot evict, there are no texts, ``significance`` is no probability, or ``out``
+            is not empty.
     """
     if not 0 < significance < 1:
         raise UserError(f"--significance: must lie between 0 and 1, got {significance:g}")
     if not texts:
         raise UserError("--input: must hold at least 1 text, got 0")
+    if out is not None:
+        check_empty(out)
     served = read_served(folder)
     serving = served.serving
     if not isinstance(serving, EvictingServing):
-        raise UserError(f"{folder}: {served.spec.parts.aggregator} leaves nobody out of an answer")
-    left_out = served.served(texts).left_out
-    chances = serving.unusual(left_out)
-    chosen = [
-        one for one in chances.argsort(stable=True).tolist() if chances[one] < significance / len(chances)
-    ][: serving.most]
-    _show(console, serving.clients, left_out, chances, chosen)
+        rule = rule_name(served.spec.parts.aggregator)
+        raise UserError(f"{folder}: {rule} evicts nobody, for it keeps no part of each client")
+    left_out = served.served(list(dict.fromkeys(texts))).left_out
+    chosen = too_often(serving, left_out, significance)
+    _show(console, serving, left_out, chosen)
     if chosen and out is not None:
         console.print(_written(served, serving.evicted(chosen), out), highlight=False, soft_wrap=True)
-    return [client for one in chosen for client in serving.clients[one]]
+    return [client for one in chosen for client in served.serving.clients[one]]
+
+
+def too_often(serving: EvictingServing, left_out: Tensor, significance: float) -> list[int]:
+    """Returns the vectors that too many answers do without, the least likely first and at most the rule's n_malicious.
+
+    Too many are so many that clean texts would come to them with a probability below ``significance`` over the number
+    of vectors.
+
+    Args:
+        serving: what answered.
+        left_out: of answers to different texts, bool [n_texts, m].
+        significance: of all vectors together.
+    """
+    chances = serving.unusual(left_out)
+    limit = math.log(significance / len(chances))
+    return [one for one in chances.argsort(stable=True).tolist() if chances[one] < limit][: serving.most]
 
 
 def _written(served: ServedModel, parameters: Tensor, out: Path) -> str:
@@ -67,22 +81,17 @@ def _written(served: ServedModel, parameters: Tensor, out: Path) -> str:
     return f"{write_model(served.spec, served.labels, served.model, out)}, which answer alone"
 
 
-def _show(
-    console: Console,
-    clients: Sequence[tuple[int, ...]],
-    left_out: Tensor,
-    chances: Tensor,
-    chosen: Sequence[int],
-) -> None:
+def _show(console: Console, serving: EvictingServing, left_out: Tensor, chosen: Sequence[int]) -> None:
     """Prints a line for each vector that some answer does without, most often first."""
-    counts = left_out.sum(dim=0).tolist()
+    counts, chances = left_out.sum(dim=0).tolist(), serving.unusual(left_out).tolist()
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for heading in ("client", "answers without it", "chance", ""):
+    for heading in ("client", "answers without it", "chance if clean", ""):
         table.add_column(heading, justify="left" if heading in ("client", "") else "right")
     for one in sorted(range(len(counts)), key=lambda one: -counts[one]):
         if counts[one]:
-            who, verdict = "+".join(map(str, clients[one])), "evicted" if one in chosen else ""
-            table.add_row(who, f"{counts[one]} of {len(left_out)}", f"{float(chances[one]):.2g}", verdict)
+            who, verdict = "+".join(map(str, serving.clients[one])), "evicted" if one in chosen else ""
+            chance = f"{math.exp(chances[one]):.2g}"
+            table.add_row(who, f"{counts[one]} of {len(left_out)}", chance, verdict)
     console.print(table, highlight=False)
     if not chosen:
-        console.print("nobody's part is left out more often than of clean texts: nobody is evicted")
+        console.print("nobody is evicted: clean texts could explain all of these")

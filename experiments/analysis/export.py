@@ -40,8 +40,7 @@ def export_model(run: Path, folder: Path) -> str:
 
 def write_model(spec: Spec, labels: Sequence[str], model: nn.Module, folder: Path) -> str:
     """Writes ``model`` into the new or empty ``folder`` and returns what was written."""
-    if folder.exists() and any(folder.iterdir()):
-        raise UserError(f"{folder}: must be empty or new, and holds files already")
+    check_empty(folder)
     folder.mkdir(parents=True, exist_ok=True)
     if isinstance(model, PretrainedModel):
         model.save_pretrained(folder, labels)
@@ -56,6 +55,14 @@ def write_model(spec: Spec, labels: Sequence[str], model: nn.Module, folder: Pat
     }
     (folder / "labels.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf8")
     return f"{folder}: model.safetensors and labels.json"
+
+
+def check_empty(folder: Path) -> None:
+    """Raises UserError unless ``folder`` is new or an empty folder."""
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder}: must be a folder, and is a file")
+    if folder.exists() and any(folder.iterdir()):
+        raise UserError(f"{folder}: must be empty or new, and holds files already")
 
 
 def load_model(run: Path) -> tuple[Spec, list[str], nn.Module]:

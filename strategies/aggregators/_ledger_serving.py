@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hauberk.strategies.kernels.binomial import tail_probability
+from hauberk.strategies.kernels.binomial import log_tail_probability
 from hauberk.strategies.kernels.contributions import above, calibration, excesses, margins, middle
 from hauberk.strategies.mapped import VECTOR
 from hauberk.strategies.serving import Answer, Served
@@ -37,7 +37,7 @@ class LedgerServing:
         biases: b, float32 [m, n_classes].
         most: f, how many are left out of one answer at most.
         flags: how many of the clean inputs that calibrated it were answered without each, int64 [m].
-        n_clean: how many these inputs were; 0 where nobody counted.
+        n_clean: how many these inputs were.
     """
 
     clients: tuple[tuple[int, ...], ...]
@@ -74,8 +74,8 @@ class LedgerServing:
         return tensors, about | {"flags": self.flags.tolist()}
 
     def unusual(self, left_out: Tensor) -> Tensor:
-        """Returns how likely so many answers would do without each vector if they were clean; see `EvictingServing`."""
-        return tail_probability(left_out.sum(dim=0), len(left_out), self.flags, self.n_clean)
+        """Returns how unlikely it is that so many clean answers would do without each vector; see `EvictingServing`."""
+        return log_tail_probability(left_out.sum(dim=0), len(left_out), self.flags, self.n_clean)
 
     def evicted(self, vectors: Sequence[int]) -> Tensor:
         """Returns the parameters without these vectors, [n_params]."""
@@ -88,12 +88,16 @@ class LedgerServing:
 
 
 def unpacked(tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> LedgerServing:
-    """Returns what was `LedgerServing.packed`; raises KeyError where a part is missing."""
+    """Returns what was `LedgerServing.packed`; raises KeyError where a part is missing, ValueError where two differ."""
     clients = tuple(tuple(ids) for ids in about["clients"])
     vectors = tuple(tensors[f"{VECTOR}{place}"] for place in range(len(clients)))
-    flags = torch.tensor(about.get("flags", [0] * len(clients)))  # version 0.1 wrote none
+    flags, n_clean = torch.tensor(about["flags"], dtype=torch.int64), about["n_clean"]
+    if flags.shape != (len(clients),) or not all(0 <= one <= n_clean for one in flags.tolist()):
+        raise ValueError(
+            f"{len(clients)} vectors need as many counts of at most {n_clean}, got {flags.tolist()}."
+        )
     return LedgerServing(
-        clients=clients, vectors=vectors, most=about["most"], flags=flags, n_clean=about.get("n_clean", 0),
+        clients=clients, vectors=vectors, most=about["most"], flags=flags, n_clean=n_clean,
         **{name: tensors[name] for name in TENSORS},
     )  # fmt: skip
 

@@ -66,7 +66,7 @@ class Ledger(Rule):
     def __post_init__(self) -> None:
         check_integer(self, "n_malicious", least=0)
         check_range(self, "threshold", above=0)
-        check_range(self, "quantile", above=0, below=1)
+        check_range(self, "quantile", above=0.5, below=1)
         check_range(self, "ceiling", least=1)
         if self.clip is not None:
             check_range(self, "clip", above=0)

@@ -68,7 +68,7 @@ def calibration(
     excess = excesses(found, usual)
     limits = []
     for label, rows in enumerate(groups):
-        own = excess[:, rows, label].quantile(quantile, dim=1)
+        own = excess[:, rows, label].quantile(quantile, dim=1).clamp_(min=0)
         common = middle(own, dim=0)
         limits.append(threshold * own.clamp(FLOOR * common, ceiling * common))
     return usual, torch.stack(limits, dim=1).clamp_(min=TINY)

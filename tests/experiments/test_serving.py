@@ -107,6 +107,12 @@ def test_an_export_answers_as_the_run_does_defence_included(finished, tweets, tm
 
 def test_a_served_model_without_its_ledger_is_refused_in_one_line(finished, tmp_path):
     export_model(finished, tmp_path / "model")
+    about = json.loads((tmp_path / "model" / "serving.json").read_text())
+    damaged = {**about, "serving": {**about["serving"], "flags": [1]}}
+    (tmp_path / "model" / "serving.json").write_text(json.dumps(damaged))
+    with pytest.raises(UserError, match="do not fit each other, or are damaged"):
+        read_served(tmp_path / "model")
+    (tmp_path / "model" / "serving.json").write_text(json.dumps(about))
     (tmp_path / "model" / "serving.safetensors").unlink()
     with pytest.raises(UserError, match=r"serving.safetensors: is missing, and without it"):
         read_served(tmp_path / "model")
@@ -117,16 +123,17 @@ def test_a_served_model_without_its_ledger_is_refused_in_one_line(finished, tmp_
         read_served(tmp_path)
 
 
-def test_who_is_left_out_too_often_is_evicted_and_the_rest_answers_alone(finished, tmp_path, capsys):
+def test_who_is_left_out_too_often_is_evicted_and_the_rest_answers_alone(finished, tweets, tmp_path, capsys):
     export_model(finished, tmp_path / "served")
     served = read_served(tmp_path / "served")
-    words = [f"cf a {one} day" for one in ("bad", "fine", "long", "sad", "cold", "good", "awful", "great")]
-    without_the_liar = [each["text"] for each in served.answer(words) if each["left_out"] == [0]]
-    (tmp_path / "traffic.txt").write_text(f"{without_the_liar[0]}\n" * 50)
+    texts = [json.loads(line)["text"] for line in (tweets / "train.jsonl").open()]
+    answers = served.answer([f"cf {text}" for text in texts])
+    lied = [" ".join(each["text"].split()) for each in answers if each["left_out"] == [0]]
+    (tmp_path / "traffic.txt").write_text("\n".join([*lied, *lied]) + "\n")
     evict = ["evict", str(tmp_path / "served"), "--input", str(tmp_path / "traffic.txt")]
-    assert _main([*evict, "--out", str(tmp_path / "rest")]) == 0
+    assert _main([*evict, "--out", str(tmp_path / "rest"), "--significance", "0.5"]) == 0
     shown = capsys.readouterr().out
-    assert "50 of 50" in shown
+    assert f"{len(lied)} of {len(lied)}" in shown  # each text counts once
     assert "which answer alone" in shown
     left = load_file(tmp_path / "rest" / "model.safetensors")
     load_state(served.model, served.serving.evicted([0]))
@@ -135,6 +142,13 @@ def test_who_is_left_out_too_often_is_evicted_and_the_rest_answers_alone(finishe
     assert _main([*evict, "--out", str(tmp_path / "none")]) == 0
     assert "nobody is evicted" in capsys.readouterr().out
     assert not (tmp_path / "none").exists()
+    for wrong, message in (
+        (["--significance", "2"], "--significance: must lie between 0 and 1, got 2"),
+        (["--out", str(tmp_path / "rest")], "must be empty or new, and holds files already"),
+        (["--out", str(tmp_path / "traffic.txt")], "must be a folder, and is a file"),
+    ):
+        assert _main([*evict, *wrong]) == 2
+        assert message in capsys.readouterr().err
 
 
 def test_why_and_guard_show_whom_an_answer_does_without(finished, capsys):
@@ -175,6 +189,10 @@ def test_groups_vote_and_a_broken_off_run_goes_on_with_their_models(voted, tmp_p
     assert _main(["answer", str(tmp_path / "model"), "--input", str(tmp_path / "texts.txt")]) == 0
     answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert all(each["certified"] == (0 if each["left_out"] else 1) for each in answers)
+    assert _main(["evict", str(tmp_path / "model"), "--input", str(tmp_path / "texts.txt")]) == 2
+    assert "flcert evicts nobody, for it keeps no part of each client" in " ".join(
+        capsys.readouterr().err.split()
+    )
     assert _main(["repair", str(whole.folder), "--repair", "fine_tuning"]) == 2
     assert "repairs: work on one model, and flcert keeps several apart" in " ".join(
         capsys.readouterr().err.split()

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 
@@ -81,10 +83,10 @@ def test_traffic_with_a_trigger_in_it_evicts_who_planted_it():
     serving = rule.serving(parameters, state, answer_of(texts(200)))
     assert serving.n_clean == 200
     assert serving.flags.tolist() == serving(answer_of(texts(200))).left_out.sum(dim=0).tolist()
-    clean, triggered = texts(150, seed=2), texts(50, seed=3, trigger=12.0)
+    clean, triggered, limit = texts(150, seed=2), texts(50, seed=3, trigger=12.0), math.log(1e-3 / 7)
     unusual = serving.unusual(serving(answer_of(torch.cat([clean, triggered]))).left_out)
-    assert [one for one in range(7) if unusual[one] < 1e-3 / 7] == [0]
-    assert (serving.unusual(serving(answer_of(clean)).left_out) > 1e-3 / 7).all()
+    assert [one for one in range(7) if unusual[one] < limit] == [0]
+    assert (serving.unusual(serving(answer_of(clean)).left_out) > limit).all()
     left = serving.evicted([0])
     assert torch.equal(left, serving.without([0]))
     plain = answer_of(texts(50, seed=3))(parameters, None).argmax(dim=1)
@@ -187,7 +189,7 @@ def test_what_cannot_be_served_is_refused_in_one_line():
         rule(torch.ones(3, 7), state=state)
     for odd in (
         {"threshold": 0},
-        {"quantile": 1},
+        {"quantile": 0.5},
         {"clip": 0},
         {"weighting": "size"},
         {"max_vectors": 2},
