@@ -3,7 +3,7 @@
     python benchmarks/eviction.py runs/robustness/cells/* --n-texts 800 --shares 0 .05 .2
 
 Takes the finished runs of `ledger` among the folders. The traffic is drawn from the validation split, so many texts of
-which a share carries the trigger; figures are of the test split. Eviction is that of `hauberk evict`.
+which a share carries the trigger; figures are of the test split, as served where nobody is evicted. Eviction is that of `hauberk evict`.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def report(run: Finished, summary: dict[str, Any], given: argparse.Namespace) ->
         served = run.served(traffic(run, given.n_texts, share))
         assert served is not None
         who = too_often(serving, served.left_out, given.significance)
-        then = server.evaluate.of(model_alone(server, serving.evicted(who) if who else run.parameters))
+        then = server.evaluate.of(model_alone(server, serving.evicted(who))) if who else final
         clients = (
             " ".join(str(client) for one in who for client in run.serving.clients[one]) if run.serving else ""
         )
