@@ -55,16 +55,12 @@ def report(run: Finished, summary: dict[str, Any], given: argparse.Namespace) ->
     serving, server = run.serving, run.prepared.server
     assert isinstance(serving, EvictingServing)
     final, partition = summary["final"], run.spec.federation.partition["name"]
-    for share in (
-        given.shares if "attack_success_rate" in final and final["attack_success_rate"] is not None else [0.0]
-    ):
+    for share in [0.0] if final.get("attack_success_rate") is None else given.shares:
         served = run.served(traffic(run, given.n_texts, share))
         assert served is not None
         who = too_often(serving, served.left_out, given.significance)
         then = server.evaluate.of(model_alone(server, serving.evicted(who))) if who else final
-        clients = (
-            " ".join(str(client) for one in who for client in run.serving.clients[one]) if run.serving else ""
-        )
+        clients = " ".join(str(client) for one in who for client in serving.clients[one])
         figures = [final.get("attack_success_natural"), final.get("attack_success_rate"), share]
         after = [then.get("attack_success_rate"), then["accuracy"]]
         print(_line([run.spec.seed, partition, summary["attack"], *figures, clients or "nobody", *after]))
