@@ -13,7 +13,7 @@ demo: .venv/offline  ## ten clients, one liar, FedAvg and Dim-Krum side by side,
 	@$(BIN)/hauberk compare $(DEMO)/fedavg $(DEMO)/dim_krum --plot $(DEMO)/comparison.png
 
 test: .venv/dev  ## run the whole default test suite
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadgroup
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
 
 fuzz: .venv/dev  ## test the properties on a hundred times as many examples, drawn anew each time
 	@HYPOTHESIS_PROFILE=fuzz OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m hypothesis -n 2 --timeout 3600 --durations 10
