@@ -74,7 +74,7 @@ class LedgerServing:
         return tensors, about | {"flags": self.flags.tolist()}
 
     def unusual(self, left_out: Tensor) -> Tensor:
-        """Returns how unlikely it is that so many clean answers would do without each vector; see `EvictingServing`."""
+        """Returns the logarithm of the chance of so many flags on clean inputs, float64 [m]; see `EvictingServing`."""
         return log_tail_probability(left_out.sum(dim=0), len(left_out), self.flags, self.n_clean)
 
     def evicted(self, vectors: Sequence[int]) -> Tensor:
