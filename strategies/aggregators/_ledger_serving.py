@@ -1,7 +1,7 @@
 """How Ledger answers: whose contribution stands out on an input is left out of the model that answers it.
 
 Ours. With p the parameters, U_i what client i added to them in all rounds, S the sum of all U_i and t_i its share of
-all weight, the model without i is q_i = p - S + (S - U_i) / (1 - t_i). On clean inputs mu_i, the thresholds and
+all weight, the model without i is q_i = p - S + (S - U_i) / (1 - t_i). On clean inputs mu, P, the thresholds and
 the biases b_i are calibrated; an input whose excess e_i (see `kernels.contributions`) for the class that p answers lies
 above i's threshold is answered by q_i with b_i added to its logits.
 """
@@ -20,7 +20,7 @@ from hauberk.strategies.kernels.contributions import above, calibration, excesse
 from hauberk.strategies.mapped import VECTOR
 from hauberk.strategies.serving import Answer, Served
 
-TENSORS = ("parameters", "shares", "usual", "thresholds", "biases")
+TENSORS = ("parameters", "shares", "usual", "precision", "thresholds", "biases")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -33,6 +33,7 @@ class LedgerServing:
         vectors: U, m of [n_params].
         shares: t, float64 [m].
         usual: mu, float64 [m, n_classes].
+        precision: P, float64 [n_classes, m, m].
         thresholds: of the excess, float64 [m, n_classes].
         biases: b, float32 [m, n_classes].
         most: f, how many are left out of one answer at most.
@@ -45,6 +46,7 @@ class LedgerServing:
     vectors: tuple[Tensor, ...]
     shares: Tensor
     usual: Tensor
+    precision: Tensor
     thresholds: Tensor
     biases: Tensor
     most: int
@@ -55,7 +57,8 @@ class LedgerServing:
         """Returns the answers to the inputs that ``answer`` stands for, in 1 + m passes and those without somebody."""
         logits = answer(self.parameters, None).clone()
         found = contributions(self.parameters, self.vectors, logits, answer)
-        left_out = above(excesses(found, self.usual), self.thresholds, logits.argmax(dim=1), self.most)
+        excess = excesses(found, self.usual, self.precision)
+        left_out = above(excess, self.thresholds, logits.argmax(dim=1), self.most)
         passes = (1 + len(self.vectors)) * len(logits) + int(left_out.any(dim=1).sum())
         if left_out.any():
             total = total_of(self.vectors)
@@ -117,16 +120,17 @@ def calibrated(
     """Returns the serving that clean inputs calibrate."""
     logits = clean(parameters, None).clone()
     found = contributions(parameters, vectors, logits, clean)
-    usual, thresholds = calibration(found, logits.argmax(dim=1), threshold, quantile, ceiling)
+    answers = logits.argmax(dim=1)
+    usual, precision, thresholds = calibration(found, answers, threshold, quantile, ceiling)
     total = total_of(vectors)
     biases = torch.stack([
         middle(_centred(logits) - _centred(clean(without(parameters, vectors, shares, [one], total), None)), dim=0)
         for one in range(len(vectors))
     ])  # fmt: skip
-    flags = above(excesses(found, usual), thresholds, logits.argmax(dim=1), most).sum(dim=0)
+    flags = above(excesses(found, usual, precision), thresholds, answers, most).sum(dim=0)
     return LedgerServing(
-        clients=clients, parameters=parameters, vectors=vectors, shares=shares, usual=usual, thresholds=thresholds,
-        biases=biases, most=most, flags=flags, n_clean=len(logits),
+        clients=clients, parameters=parameters, vectors=vectors, shares=shares, usual=usual, precision=precision,
+        thresholds=thresholds, biases=biases, most=most, flags=flags, n_clean=len(logits),
     )  # fmt: skip
 
 

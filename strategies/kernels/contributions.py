@@ -2,8 +2,13 @@
 
 Ours. The margin of class y is m_y(x) = z_y(x) - max over j other than y of z_j(x), z the logits; with two classes the
 one is the other's negative. The contribution of client i to it is c_i = m_y of the model - m_y of the model without i's
-part; its excess e_i = (c_i - mu_i) - median over clients of (c_j - mu_j) is what it does to this very input beyond
-what it does to a usual one and beyond what the others do.
+part. What others learned too, and what goes with it in i's own data, its contribution shares with theirs. Its excess is
+what theirs do not explain: the residual of the ridge regression of c_i on all other c_j over clean inputs,
+
+    e = (P (c - mu)) / diag(P),   P = (Sigma + RIDGE diag(Sigma))^-1,
+
+with mu the mean and Sigma the covariance of the contributions there: the inverse holds all m regressions (Cramer,
+Mathematical Methods of Statistics, 1946, on residuals).
 """
 
 from __future__ import annotations
@@ -11,6 +16,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+RIDGE = 0.5  # of a contribution's own variance
 FLOOR = 0.25  # of the median client's usual excess
 TINY = 1e-12  # of a threshold: where all answers are equal nothing is far from them
 FEW = 8  # inputs answered as a class, with less of which all inputs speak for it
@@ -31,15 +37,16 @@ def middle(values: Tensor, dim: int) -> Tensor:
     return (ordered.select(dim, (n - 1) // 2) + ordered.select(dim, n // 2)) / 2
 
 
-def excesses(contributions: Tensor, usual: Tensor) -> Tensor:
+def excesses(contributions: Tensor, usual: Tensor, precision: Tensor) -> Tensor:
     """Returns e_i, [n_clients, n_inputs, n_classes].
 
     Args:
         contributions: c_i, [n_clients, n_inputs, n_classes].
         usual: mu_i, [n_clients, n_classes].
+        precision: P of each class, [n_classes, n_clients, n_clients].
     """
-    centred = contributions - usual[:, None]
-    return centred - middle(centred, dim=0)
+    residuals = torch.einsum("yij,jny->iny", precision, contributions - usual[:, None])
+    return residuals / precision.diagonal(dim1=1, dim2=2).T[:, None]
 
 
 def answered_as(answers: Tensor, n_classes: int) -> list[Tensor]:
@@ -55,23 +62,45 @@ def answered_as(answers: Tensor, n_classes: int) -> list[Tensor]:
 
 def calibration(
     found: Tensor, answers: Tensor, threshold: float, quantile: float, ceiling: float
-) -> tuple[Tensor, Tensor]:
-    """Returns mu and the thresholds, each [m, n_classes]: both of a class come from the clean inputs answered so.
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns mu [m, n_classes], P [n_classes, m, m] and the thresholds [m, n_classes]: a class's from the clean inputs
+    answered so.
 
-    The threshold is ``threshold`` times the ``quantile`` of the client's own e_i over these inputs. So nobody is left
-    out of more clean answers than others for holding other data than they do, and who moves its usual inputs little
-    may not move any other one as far as those who move theirs a lot. Of the median client's quantile it is at least
-    FLOOR, and at most ``ceiling``: an attacker could move its usual inputs on purpose.
+    The threshold is ``threshold`` times the ``quantile`` of the client's own e_i over these inputs, each as if P and mu
+    came from the others of them. So nobody is left out of more clean answers than others for holding other data than
+    they do. Of the median client's quantile it is at least FLOOR, and at most ``ceiling``: an attacker could move its
+    usual inputs on purpose.
     """
-    groups = answered_as(answers, found.shape[2])
-    usual = torch.stack([middle(found[:, rows, label], dim=1) for label, rows in enumerate(groups)], dim=1)
-    excess = excesses(found, usual)
-    limits = []
-    for label, rows in enumerate(groups):
-        own = excess[:, rows, label].quantile(quantile, dim=1).clamp_(min=0)
-        common = middle(own, dim=0)
-        limits.append(threshold * own.clamp(FLOOR * common, ceiling * common))
-    return usual, torch.stack(limits, dim=1).clamp_(min=TINY)
+    usual, precision, limits = [], [], []
+    for label, rows in enumerate(answered_as(answers, found.shape[2])):
+        own = found[:, rows, label]
+        mean = own.mean(dim=1)
+        inverse = _precision(own - mean[:, None])
+        high = _without_itself(own - mean[:, None], inverse).quantile(quantile, dim=1).clamp_(min=0)
+        common = middle(high, dim=0)
+        limits.append(threshold * high.clamp(FLOOR * common, ceiling * common))
+        usual.append(mean)
+        precision.append(inverse)
+    return torch.stack(usual, dim=1), torch.stack(precision), torch.stack(limits, dim=1).clamp_(min=TINY)
+
+
+def _precision(centred: Tensor) -> Tensor:
+    """Returns P, [m, m], of centred contributions [m, n]; one that never moves anything explains nothing."""
+    covariance = centred @ centred.T / centred.shape[1]
+    own = covariance.diagonal()
+    ridge = (RIDGE * own).clamp(min=TINY * float(own.max()) + TINY**2)
+    return torch.linalg.inv(covariance + torch.diag(ridge))
+
+
+def _without_itself(centred: Tensor, precision: Tensor) -> Tensor:
+    """Returns e of the inputs that P comes from, each as if it had not been among them, [m, n].
+
+    A residual grows by 1 / (1 - its leverage) (Allen, 1974); P holds the leverages of all m regressions, too.
+    """
+    n = centred.shape[1]
+    moved, own = precision @ centred, precision.diagonal()[:, None]
+    leverage = ((centred * moved).sum(dim=0) - moved**2 / own + 1) / n
+    return moved / own / (1 - leverage).clamp(min=1 / n)
 
 
 def above(excess: Tensor, thresholds: Tensor, answers: Tensor, most: int) -> Tensor:

@@ -5,7 +5,6 @@ import torch
 
 from hauberk.strategies import AggregationContext
 from hauberk.strategies.aggregators.ledger import Ledger
-from hauberk.strategies.kernels.contributions import calibration
 from hauberk.strategies.serving import serves
 
 N_TEXTS = 40
@@ -91,17 +90,6 @@ def test_traffic_with_a_trigger_in_it_evicts_who_planted_it():
     assert torch.equal(left, serving.without([0]))
     plain = answer_of(texts(50, seed=3))(parameters, None).argmax(dim=1)
     assert (answer_of(triggered)(left, None).argmax(dim=1) == plain).float().mean() > 0.9
-
-
-def test_a_hand_calculation_of_the_thresholds():
-    # Contributions c, 0 and c / 10 have the median c / 10, so the excesses are .9 c, -.1 c and 0. Their quantiles are
-    # .9 * .96, .1 * .96 and 0; the median client's is .096, of which 6 times is the ceiling and a quarter the floor.
-    line = torch.linspace(-1, 1, 101, dtype=torch.float64)
-    found = torch.stack([line, 0 * line, line / 10])[:, :, None] * torch.tensor([1.0, -1.0])
-    usual, thresholds = calibration(found, torch.zeros(101, dtype=torch.long), 1.5, 0.98, 6.0)
-    assert usual.abs().max() < 1e-12
-    for of_a_class in thresholds.T.tolist():
-        assert of_a_class == pytest.approx([1.5 * 0.576, 1.5 * 0.096, 1.5 * 0.024])
 
 
 def test_nobody_is_left_out_where_nobody_may_be():
