@@ -57,7 +57,7 @@ class Ledger(Rule):
     n_malicious: int
     threshold: float = 1.5
     quantile: float = 0.98
-    ceiling: float = 2.0
+    ceiling: float = 1.0
     clip: float | None = None
     weighting: str = "uniform"
     max_vectors: int = 100

@@ -67,9 +67,9 @@ def calibration(
     answered so.
 
     The threshold is ``threshold`` times the ``quantile`` of the client's own e_i over these inputs, each as if P and mu
-    came from the others of them. So nobody is left out of more clean answers than others for holding other data than
-    they do. Of the median client's quantile it is at least FLOOR, and at most ``ceiling``: an attacker could move its
-    usual inputs on purpose.
+    came from the others of them; of the median client's quantile it is at least FLOOR, and at most ``ceiling``. At 1
+    nobody gains by moving its usual inputs on purpose; above 1 fewer clean answers do without honest clients whose data
+    are unlike the others'.
     """
     usual, precision, limits = [], [], []
     for label, rows in enumerate(answered_as(answers, found.shape[2])):
