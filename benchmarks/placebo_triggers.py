@@ -22,7 +22,7 @@ import torch
 from hauberk.attacks.poisons import POISONS
 from hauberk.experiments.report.statistics import t_estimate
 from hauberk.experiments.runner.finished import Finished, read_finished
-from hauberk.experiments.runner.records import SUMMARY
+from hauberk.experiments.runner.records import SUMMARY, read_run
 from hauberk.tasks.seeds import generator
 
 PLACEBOS: tuple[Any, ...] = (POISONS["bad_word"], POISONS["bad_sentence"])
@@ -74,11 +74,11 @@ def main() -> None:
     torch.set_num_threads(1)
     gained: dict[tuple[str, str], list[float]] = defaultdict(list)
     for folder, twin in with_twins(given.runs):
-        summary = json.loads((folder / SUMMARY).read_text())
+        tables, summary = read_run(folder)
         for trigger, gain in compared(folder, twin).items():
             gained[summary["attack"], trigger.split()[0]].append(gain)
             print(
-                f"{summary['aggregator']} | {summary['attack']} | {summary['seed']} | {trigger} | {gain:.1f}"
+                f"{summary['aggregator']} | {summary['attack']} | {tables['seed']} | {trigger} | {gain:.1f}"
             )
     for (attack, trigger), gains in gained.items():
         print(f"{attack}, {trigger}: {t_estimate(gains)}")

@@ -1,5 +1,6 @@
 """Repairs of the aggregated model by name: a new one is one file, one line here, and one test."""
 
+from hauberk.server.repairs.adversarial_unlearning import AdversarialUnlearning
 from hauberk.server.repairs.base import Repair
 from hauberk.server.repairs.e_pur import EPUR
 from hauberk.server.repairs.fine_mixing import FineMixing
@@ -9,6 +10,7 @@ from hauberk.server.repairs.mixout import Mixout
 from hauberk.server.repairs.surgery import Surgery
 
 REPAIRS: dict[str, type[Repair]] = {
+    "adversarial_unlearning": AdversarialUnlearning,
     "e_pur": EPUR,
     "fine_mixing": FineMixing,
     "fine_pruning": FinePruning,
@@ -20,6 +22,7 @@ REPAIRS: dict[str, type[Repair]] = {
 __all__ = [
     "EPUR",
     "REPAIRS",
+    "AdversarialUnlearning",
     "FineMixing",
     "FinePruning",
     "FineTuning",

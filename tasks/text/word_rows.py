@@ -39,6 +39,15 @@ def rows_alone(model: nn.Module, ids: Sequence[int]) -> Iterator[nn.Parameter]:
     """
     table = word_table(model)
     rows = nn.Parameter(table.weight.detach()[list(ids)].clone())
+    with patched(model, ids, rows), frozen(model):
+        yield rows
+    table.weight.detach()[list(ids)] = rows.detach()
+
+
+@contextmanager
+def patched(model: nn.Module, ids: Sequence[int], rows: Tensor) -> Iterator[None]:
+    """Has ``model`` read ``rows`` [k, h] in place of the rows ``ids`` of its word table, which keep what they are."""
+    table = word_table(model)
     place = torch.full((len(table.weight),), -1, dtype=torch.int64, device=table.weight.device)
     place[list(ids)] = torch.arange(len(rows), device=place.device)
 
@@ -48,11 +57,9 @@ def rows_alone(model: nn.Module, ids: Sequence[int]) -> Iterator[nn.Parameter]:
 
     hook = table.register_forward_hook(patch)
     try:
-        with frozen(model):
-            yield rows
+        yield
     finally:
         hook.remove()
-    table.weight.detach()[list(ids)] = rows.detach()
 
 
 @contextmanager

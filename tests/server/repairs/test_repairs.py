@@ -17,7 +17,16 @@ from hauberk.experiments.runner.finished import read_finished
 from hauberk.experiments.runner.records import read_rounds
 from hauberk.experiments.runner.setup import prepare
 from hauberk.experiments.spec.loader import SpecError, parse
-from hauberk.server.repairs import EPUR, REPAIRS, FineMixing, FinePruning, FineTuning, Mixout, Surgery
+from hauberk.server.repairs import (
+    EPUR,
+    REPAIRS,
+    AdversarialUnlearning,
+    FineMixing,
+    FinePruning,
+    FineTuning,
+    Mixout,
+    Surgery,
+)
 from hauberk.server.repairs._search import Search, folded, smallest_good_share
 from hauberk.server.repairs.e_pur import counts, purification_scores, word_slot
 from hauberk.server.repairs.fine_mixing import mix
@@ -371,3 +380,19 @@ def test_every_mistake_in_a_list_is_said_with_its_repair(tables):
 def test_a_name_where_a_list_belongs_is_refused(tables):
     with pytest.raises(SpecError, match="repairs: must be a list of names or tables, got 'e_pur'"):
         parse({**tables, "repairs": "e_pur"})
+
+
+def test_unlearning_finds_vectors_that_turn_the_model_and_leaves_the_words_alone_whose_place_they_took(
+    trained,
+):
+    assets = context_of(trained)
+    repaired, report = AdversarialUnlearning(epochs=1, rounds=2, radius=4.0)(trained.parameters, assets)
+    assert len(report["turned"]) == 2
+    assert report["turned"][0] > 0.9
+    slot = word_slot(assets)
+    before, after = (each[slot.slice].view(slot.shape) for each in (trained.parameters, repaired))
+    unused = torch.ones(len(before), dtype=torch.bool)
+    unused[torch.as_tensor(assets.encode(assets.clean).tokens).long()] = False
+    assert torch.equal(before[unused], after[unused])
+    with pytest.raises(UserError, match="n_words: 200000 words that no clean text has are needed"):
+        AdversarialUnlearning(n_words=100_000)(trained.parameters, assets)

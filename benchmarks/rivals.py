@@ -1,0 +1,85 @@
+"""What repairs of the model make of a backdoor that `ledger` serves without, on the same 200 clean texts.
+
+    python benchmarks/rivals.py runs/robustness/cells/* --repairs fine_tuning fine_pruning e_pur adversarial_unlearning
+
+Takes the finished runs of `ledger` among the folders whose attack-free twins are there, too; their model is FedAvg's. The
+repairs tune with labels, which `ledger` does not read. A repair's natural rate is that of the repaired twin. Figures are
+of the test split: accuracy of the twin, attack success above natural, in points.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hauberk.experiments.report.statistics import t_estimate
+from hauberk.experiments.runner.finished import Finished, read_finished
+from hauberk.experiments.runner.records import SUMMARY, read_run
+from hauberk.server.repairs import REPAIRS
+from hauberk.server.serving import model_alone
+from hauberk.tasks.seeds import generator
+
+
+def figures(run: Finished, poison: Any, parameters: torch.Tensor | None) -> tuple[float, float]:
+    """Returns accuracy and the share of triggered texts answered as wanted, in points; as served without parameters."""
+    server = run.prepared.server
+    texts = [run.prepared.test, poison.trigger(run.prepared.test, generator(run.spec.seed, "trigger"))]
+    if parameters is None:
+        clean, triggered = (run.logits(each) for each in texts)
+    else:
+        predict = model_alone(server, parameters)
+        clean, triggered = (predict(server.task.encode(each)) for each in texts)
+    labels = torch.tensor([each.label for each in run.prepared.test])
+    return 100 * float((clean.argmax(dim=1) == labels).double().mean()), 100 * float(
+        poison.success(triggered)
+    )
+
+
+def ways(run: Finished, names: list[str]) -> dict[str, torch.Tensor | None]:
+    """Returns the parameters that answer by the name of what made them; None for what is served."""
+    repaired = {name: run.repaired({name: REPAIRS[name]()})[0] for name in names}
+    return {"ledger": None, "nothing": run.parameters, **repaired}
+
+
+def main() -> None:
+    """Prints a line for each way and attack, over seeds."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("runs", type=Path, nargs="+")
+    parser.add_argument("--repairs", nargs="+", default=["fine_tuning", "adversarial_unlearning"])
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    summaries = {
+        one: json.loads((one / SUMMARY).read_text()) for one in given.runs if (one / SUMMARY).exists()
+    }
+    ours = {one: summary for one, summary in summaries.items() if summary["aggregator"] == "ledger"}
+    twins = {one["seed"]: folder for folder, one in ours.items() if not one["attack"]}
+    gained, accuracies = defaultdict(list), defaultdict(list)
+    for seed, twin in sorted(twins.items()):
+        honest = read_finished(twin)
+        natural = ways(honest, given.repairs)
+        for folder, attack in attacks.items():
+            if seeds[folder] == seed and attack:
+                run = read_finished(folder)
+                assert run.prepared.server.attack is not None
+                poison = run.prepared.server.attack.poison
+                for way, parameters in ways(run, given.repairs).items():
+                    accuracy, expected = figures(honest, poison, natural[way])
+                    found = figures(run, poison, parameters)[1]
+                    gained[way, attack].append(found - expected)
+                    accuracies[way].append(accuracy)
+                    print(
+                        f"| {seed} | {summary['attack']} | {way} | {found - expected:.1f} | {expected:.1f} | {accuracy:.1f} |",
+                        flush=True,
+                    )
+    for (way, attack), gains in sorted(gained.items()):
+        print(f"{way}, {attack}: {t_estimate(gains)}; accuracy {t_estimate(accuracies[way][: len(gains)])}")
+
+
+if __name__ == "__main__":
+    main()
