@@ -81,7 +81,8 @@ def main() -> None:
                 f"{summary['aggregator']} | {summary['attack']} | {tables['seed']} | {trigger} | {gain:.1f}"
             )
     for (attack, trigger), gains in gained.items():
-        print(f"{attack}, {trigger}: {t_estimate(gains)}")
+        mean = t_estimate(gains)
+        print(f"{attack}, {trigger}: {mean.mean:.1f} ± {mean.half_width:.1f}, {mean.n} values")
 
 
 if __name__ == "__main__":

@@ -45,8 +45,19 @@ def ways(run: Finished, names: list[str]) -> dict[str, torch.Tensor | None]:
     return {"ledger": None, "nothing": run.parameters, **repaired}
 
 
+def compared(folder: Path, twin: Path, names: list[str]) -> dict[str, tuple[float, float, float]]:
+    """Returns by way how far above natural an attack gets, the natural rate and the twin's accuracy."""
+    run, honest = read_finished(folder), read_finished(twin)
+    assert run.prepared.server.attack is not None
+    poison, natural, found = run.prepared.server.attack.poison, ways(honest, names), {}
+    for way, parameters in ways(run, names).items():
+        accuracy, expected = figures(honest, poison, natural[way])
+        found[way] = figures(run, poison, parameters)[1] - expected, expected, accuracy
+    return found
+
+
 def main() -> None:
-    """Prints a line for each way and attack, over seeds."""
+    """Prints a line for each run and way, and means over seeds."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -54,31 +65,20 @@ def main() -> None:
     parser.add_argument("--repairs", nargs="+", default=["fine_tuning", "adversarial_unlearning"])
     given = parser.parse_args()
     torch.set_num_threads(1)
-    summaries = {
-        one: json.loads((one / SUMMARY).read_text()) for one in given.runs if (one / SUMMARY).exists()
-    }
-    ours = {one: summary for one, summary in summaries.items() if summary["aggregator"] == "ledger"}
-    twins = {one["seed"]: folder for folder, one in ours.items() if not one["attack"]}
-    gained, accuracies = defaultdict(list), defaultdict(list)
-    for seed, twin in sorted(twins.items()):
-        honest = read_finished(twin)
-        natural = ways(honest, given.repairs)
-        for folder, attack in attacks.items():
-            if seeds[folder] == seed and attack:
-                run = read_finished(folder)
-                assert run.prepared.server.attack is not None
-                poison = run.prepared.server.attack.poison
-                for way, parameters in ways(run, given.repairs).items():
-                    accuracy, expected = figures(honest, poison, natural[way])
-                    found = figures(run, poison, parameters)[1]
-                    gained[way, attack].append(found - expected)
-                    accuracies[way].append(accuracy)
-                    print(
-                        f"| {seed} | {summary['attack']} | {way} | {found - expected:.1f} | {expected:.1f} | {accuracy:.1f} |",
-                        flush=True,
-                    )
-    for (way, attack), gains in sorted(gained.items()):
-        print(f"{way}, {attack}: {t_estimate(gains)}; accuracy {t_estimate(accuracies[way][: len(gains)])}")
+    read = {one: read_run(one) for one in given.runs if (one / SUMMARY).exists()}
+    ours = {one: (t["seed"], s["attack"]) for one, (t, s) in read.items() if s["aggregator"] == "ledger"}
+    twins = {seed: one for one, (seed, attack) in ours.items() if not attack}
+    results: dict[tuple[str, str], list[tuple[float, float, float]]] = defaultdict(list)
+    for folder, (seed, attack) in ours.items():
+        if attack and seed in twins:
+            for way, found in compared(folder, twins[seed], given.repairs).items():
+                results[way, attack].append(found)
+                print(" | ".join([str(seed), attack, way, *(f"{value:.1f}" for value in found)]), flush=True)
+    for (way, attack), rows in sorted(results.items()):
+        above, _, accuracy = (t_estimate(values) for values in zip(*rows, strict=True))
+        print(
+            f"{way}, {attack}: {above.mean:.1f} ± {above.half_width:.1f} above natural, accuracy {accuracy.mean:.1f}"
+        )
 
 
 if __name__ == "__main__":
