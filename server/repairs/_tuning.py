@@ -23,8 +23,6 @@ from hauberk.tasks.text.encoding import Encoded
 from hauberk.tasks.text.examples import Example
 from hauberk.tasks.text.metrics import predict
 
-GENTLE = 0.3
-
 
 @dataclass(frozen=True, kw_only=True)
 class TuningRepair(Repair):
@@ -34,11 +32,12 @@ class TuningRepair(Repair):
         epochs: passes over the clean examples; 0 leaves the tuning out.
         max_steps: no further pass begins after so many steps, so that a larger clean set costs no more.
         batch_size: texts a step.
-        lr: the learning rate; by default 0.3 of the clients' own, whose optimiser it is: at their full rate a few
+        lr: the learning rate; by default ``gentle`` of the clients' own, whose optimiser it is: at their full rate a few
             texts are learned by heart (measured on a validation split).
     """
 
     needs_clean: ClassVar[bool] = True
+    gentle: ClassVar[float] = 0.3
 
     epochs: int = 20
     max_steps: int = 120
@@ -63,7 +62,7 @@ class TuningRepair(Repair):
     def training(self, assets: ServerAssets, n_examples: int, plugins: Iterable[Plugin] = ()) -> Training:
         """Returns how to tune: as the clients train, but for what this repair says."""
         optimizer = assets.training.optimizer
-        optimizer = replace(optimizer, lr=GENTLE * optimizer.lr if self.lr is None else self.lr)
+        optimizer = replace(optimizer, lr=self.gentle * optimizer.lr if self.lr is None else self.lr)
         return replace(
             assets.training,
             epochs=self.n_epochs(n_examples),
