@@ -32,8 +32,8 @@ class TuningRepair(Repair):
         epochs: passes over the clean examples; 0 leaves the tuning out.
         max_steps: no further pass begins after so many steps, so that a larger clean set costs no more.
         batch_size: texts a step.
-        lr: the learning rate; by default ``gentle`` of the clients' own, whose optimiser it is: at their full rate a few
-            texts are learned by heart (measured on a validation split).
+        lr: the learning rate; by default ``gentle`` of the clients' own, whose optimiser it is: at their full rate
+            a few texts are learned by heart (measured on a validation split).
     """
 
     needs_clean: ClassVar[bool] = True
