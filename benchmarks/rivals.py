@@ -62,7 +62,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("runs", type=Path, nargs="+")
-    parser.add_argument("--repairs", nargs="+", default=["fine_tuning", "adversarial_unlearning"])
+    parser.add_argument("--repairs", nargs="*", default=["fine_tuning", "adversarial_unlearning"])
     given = parser.parse_args()
     torch.set_num_threads(1)
     read = {one: read_run(one) for one in given.runs if (one / SUMMARY).exists()}
