@@ -15,10 +15,9 @@ from typing import Any
 
 import torch
 
-from hauberk.experiments.analysis.evict import too_often
+from hauberk.experiments.analysis.evict import load_evicted, too_often
 from hauberk.experiments.runner.finished import Finished, read_finished
 from hauberk.experiments.runner.records import SUMMARY
-from hauberk.server.serving import model_alone
 from hauberk.strategies.serving import EvictingServing
 from hauberk.tasks.seeds import generator
 
@@ -59,7 +58,9 @@ def report(run: Finished, summary: dict[str, Any], given: argparse.Namespace) ->
         served = run.served(traffic(run, given.n_texts, share))
         assert served is not None
         who = too_often(serving, served.left_out, given.significance)
-        then = server.evaluate.of(model_alone(server, serving.evicted(who))) if who else final
+        if who:
+            load_evicted(server.model, serving, who)
+        then = server.evaluate(server.model) if who else final
         clients = " ".join(str(client) for one in who for client in serving.clients[one])
         figures = [final.get("attack_success_natural"), final.get("attack_success_rate"), share]
         after = [then.get("attack_success_rate"), then["accuracy"]]

@@ -103,6 +103,10 @@ class EvictingServing(Protocol):
         """Returns the parameters of a model without these vectors, which answers alone, [n_params]."""
         ...
 
+    def balance(self, vectors: Sequence[int]) -> Tensor:
+        """Returns what to add to that model's logits, so that clean answers stay on the median, [n_classes]."""
+        ...
+
 
 @runtime_checkable
 class Serves(Protocol):

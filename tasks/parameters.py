@@ -47,6 +47,19 @@ def load_state(model: nn.Module, state: Mapping[str, Tensor | np.ndarray] | Tens
         target.copy_(torch.as_tensor(values[name]))
 
 
+@torch.no_grad()
+def shift_answers(model: nn.Module, by: Tensor) -> bool:
+    """Adds ``by`` [n_outputs] to all of a model's answers, and returns whether it could.
+
+    The bias of the output layer is the last tensor of a classifier; a model whose last one has another shape has none.
+    """
+    *_, last = state_of(model, copy=False).values()
+    if last.shape != by.shape:
+        return False
+    last.add_(by.to(last))
+    return True
+
+
 def flatten(state: Mapping[str, Tensor | np.ndarray]) -> Tensor:
     """Returns all tensors of ``state`` side by side in its order, float32 [d]."""
     return torch.cat([torch.as_tensor(value).reshape(-1).float() for value in state.values()])

@@ -9,14 +9,14 @@ from pathlib import Path
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor
+from torch import Tensor, nn
 
 from hauberk.experiments.analysis.export import check_empty, write_model
 from hauberk.experiments.analysis.served import ServedModel, read_served
 from hauberk.experiments.spec.names import rule_name
 from hauberk.strategies.serving import EvictingServing
 from hauberk.tasks.errors import UserError
-from hauberk.tasks.parameters import load_state
+from hauberk.tasks.parameters import load_state, shift_answers
 
 Texts = Sequence[str | tuple[str, str | None]]
 
@@ -56,7 +56,7 @@ def evict_clients(
     chosen = too_often(serving, left_out, significance)
     _show(console, serving, left_out, chosen)
     if chosen and out is not None:
-        console.print(_written(served, serving.evicted(chosen), out), highlight=False, soft_wrap=True)
+        console.print(_written(served, serving, chosen, out), highlight=False, soft_wrap=True)
     return [client for one in chosen for client in served.serving.clients[one]]
 
 
@@ -76,9 +76,20 @@ def too_often(serving: EvictingServing, left_out: Tensor, significance: float) -
     return [one for one in chances.argsort(stable=True).tolist() if chances[one] < limit][: serving.most]
 
 
-def _written(served: ServedModel, parameters: Tensor, out: Path) -> str:
-    load_state(served.model, parameters)
-    return f"{write_model(served.spec, served.labels, served.model, out)}, which answer alone"
+def load_evicted(model: nn.Module, serving: EvictingServing, vectors: Sequence[int]) -> bool:
+    """Has ``model`` be the one without ``vectors``, and returns whether its answers are in their old balance, too.
+
+    A client whose classes are not the others' takes some of the balance between classes with it; see
+    `hauberk.tasks.parameters.shift_answers` for which models cannot have it back.
+    """
+    load_state(model, serving.evicted(vectors))
+    return shift_answers(model, serving.balance(vectors))
+
+
+def _written(served: ServedModel, serving: EvictingServing, chosen: Sequence[int], out: Path) -> str:
+    balanced = load_evicted(served.model, serving, chosen)
+    note = "" if balanced else "; its output layer has no bias, so the balance between classes may have moved"
+    return f"{write_model(served.spec, served.labels, served.model, out)}, which answer alone{note}"
 
 
 def _show(console: Console, serving: EvictingServing, left_out: Tensor, chosen: Sequence[int]) -> None:

@@ -84,6 +84,10 @@ class LedgerServing:
         """Returns the parameters without these vectors, [n_params]."""
         return self.without(list(vectors))
 
+    def balance(self, vectors: Sequence[int]) -> Tensor:
+        """Returns the sum of their b, float32 [n_classes]; see `EvictingServing`."""
+        return self.biases[list(vectors)].sum(dim=0)
+
     def without(self, who: list[int], total: Tensor | None = None) -> Tensor:
         """Returns the parameters without those of some vectors, [n_params]; ``total`` is S where it is known."""
         total = total_of(self.vectors) if total is None else total

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from hauberk.experiments import run
+from hauberk.experiments.analysis.evict import load_evicted
 from hauberk.experiments.analysis.export import export_model
 from hauberk.experiments.analysis.screen_texts import guard_run
 from hauberk.experiments.analysis.served import read_served
@@ -19,7 +20,7 @@ from hauberk.experiments.spec.loader import parse
 from hauberk.server.serving import answer_on, predictor, serving_of
 from hauberk.strategies import FLCert
 from hauberk.tasks.errors import UserError
-from hauberk.tasks.parameters import load_state, state_of
+from hauberk.tasks.parameters import state_of
 from hauberk.tasks.text.examples import Example
 
 
@@ -136,7 +137,7 @@ def test_who_is_left_out_too_often_is_evicted_and_the_rest_answers_alone(finishe
     assert f"{len(lied)} of {len(lied)}" in shown  # each text counts once
     assert "which answer alone" in shown
     left = load_file(tmp_path / "rest" / "model.safetensors")
-    load_state(served.model, served.serving.evicted([0]))
+    assert load_evicted(served.model, served.serving, [0])
     assert all(torch.equal(left[name], tensor) for name, tensor in state_of(served.model).items())
     (tmp_path / "traffic.txt").write_text("a fine day\n")
     assert _main([*evict, "--out", str(tmp_path / "none")]) == 0

@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from hauberk.tasks.parameters import flatten, load_state, state_of, unflatten
+from hauberk.tasks.parameters import flatten, load_state, shift_answers, state_of, unflatten
 
 
 class Odd(nn.Module):
@@ -76,3 +76,15 @@ def test_half_precision_travels_as_float32():
     assert vector.dtype == torch.float32
     load_state(model, vector * 2)
     assert torch.equal(flatten(state_of(model)), vector * 2)
+
+
+def test_answers_are_shifted_where_the_last_tensor_is_their_bias():
+    by, inputs = torch.tensor([1.0, -2.0, 0.5]), torch.randn(4, 5)
+    model = torch.nn.Sequential(torch.nn.Linear(5, 8), torch.nn.Linear(8, 3))
+    before = model(inputs)
+    assert shift_answers(model, by)
+    torch.testing.assert_close(model(inputs), before + by)
+    without = torch.nn.Linear(5, 3, bias=False)
+    kept = without.weight.clone()
+    assert not shift_answers(without, by)
+    assert torch.equal(without.weight, kept)

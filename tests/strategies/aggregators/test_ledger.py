@@ -88,6 +88,7 @@ def test_traffic_with_a_trigger_in_it_evicts_who_planted_it():
     assert (serving.unusual(serving(answer_of(clean)).left_out) > limit).all()
     left = serving.evicted([0])
     assert torch.equal(left, serving.without([0]))
+    assert torch.equal(serving.balance([0]), serving.biases[0])
     plain = answer_of(texts(50, seed=3))(parameters, None).argmax(dim=1)
     assert (answer_of(triggered)(left, None).argmax(dim=1) == plain).float().mean() > 0.9
 
