@@ -108,7 +108,7 @@ def read_served(folder: str | Path) -> ServedModel:
         if isinstance(error, UserError):
             raise
         raise UserError(
-            f"{folder}: its {ABOUT} and {TENSORS} do not fit each other, or are damaged"
+            f"{folder}: its {ABOUT} and {TENSORS} do not fit each other, or are damaged or of an earlier version"
         ) from None
     task, device = bound_task(spec, labels), resolve_device(spec.device)
     model = task.build(spec.seed).to(device)

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from hauberk.strategies.kernels.binomial import log_tail_probability
-from hauberk.strategies.kernels.contributions import above, calibration, excesses, margins, middle
+from hauberk.strategies.kernels.contribution_limits import limits_of
+from hauberk.strategies.kernels.contributions import above, excesses, margins, middle
 from hauberk.strategies.mapped import VECTOR
 from hauberk.strategies.serving import Answer, Served
 
@@ -37,7 +38,7 @@ class LedgerServing:
         thresholds: of the excess, float64 [m, n_classes].
         biases: b, float32 [m, n_classes].
         most: f, how many are left out of one answer at most.
-        flags: how many of the clean inputs that calibrated it were answered without each, int64 [m].
+        flags: how many of the clean inputs that calibrated it would be answered without each, had they not, int64 [m].
         n_clean: how many these inputs were.
     """
 
@@ -57,8 +58,9 @@ class LedgerServing:
         """Returns the answers to the inputs that ``answer`` stands for, in 1 + m passes and those without somebody."""
         logits = answer(self.parameters, None).clone()
         found = contributions(self.parameters, self.vectors, logits, answer)
-        excess = excesses(found, self.usual, self.precision)
-        left_out = above(excess, self.thresholds, logits.argmax(dim=1), self.most)
+        answers = logits.argmax(dim=1)
+        excess = excesses(found, self.usual, self.precision, answers)
+        left_out = above(excess, self.thresholds, answers, self.most)
         passes = (1 + len(self.vectors)) * len(logits) + int(left_out.any(dim=1).sum())
         if left_out.any():
             total = total_of(self.vectors)
@@ -103,10 +105,19 @@ def unpacked(tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> LedgerS
         raise ValueError(
             f"{len(clients)} vectors need as many counts of at most {n_clean}, got {flags.tolist()}."
         )
+    _check_shapes(tensors, len(clients))
     return LedgerServing(
         clients=clients, vectors=vectors, most=about["most"], flags=flags, n_clean=n_clean,
         **{name: tensors[name] for name in TENSORS},
     )  # fmt: skip
+
+
+def _check_shapes(tensors: Mapping[str, Tensor], m: int) -> None:
+    n_classes = tensors["usual"].shape[-1]
+    shapes = dict.fromkeys(("usual", "thresholds", "biases"), (m, n_classes))
+    for name, shape in {**shapes, "precision": (n_classes, m, m), "shares": (m,)}.items():
+        if tuple(tensors[name].shape) != shape:
+            raise ValueError(f"{m} vectors need {name} of shape {shape}, got {tuple(tensors[name].shape)}.")
 
 
 def calibrated(
@@ -125,16 +136,17 @@ def calibrated(
     logits = clean(parameters, None).clone()
     found = contributions(parameters, vectors, logits, clean)
     answers = logits.argmax(dim=1)
-    usual, precision, thresholds = calibration(found, answers, threshold, quantile, ceiling)
+    limits = limits_of(found, answers, shares, threshold=threshold, quantile=quantile, ceiling=ceiling)
     total = total_of(vectors)
     biases = torch.stack([
         middle(_centred(logits) - _centred(clean(without(parameters, vectors, shares, [one], total), None)), dim=0)
         for one in range(len(vectors))
     ])  # fmt: skip
-    flags = above(excesses(found, usual, precision), thresholds, answers, most).sum(dim=0)
+    flags = above(limits.excess, limits.thresholds, answers, most).sum(dim=0)
     return LedgerServing(
-        clients=clients, parameters=parameters, vectors=vectors, shares=shares, usual=usual, precision=precision,
-        thresholds=thresholds, biases=biases, most=most, flags=flags, n_clean=len(logits),
+        clients=clients, parameters=parameters, vectors=vectors, shares=shares, usual=limits.usual,
+        precision=limits.precision, thresholds=limits.thresholds, biases=biases, most=most, flags=flags,
+        n_clean=len(logits),
     )  # fmt: skip
 
 

