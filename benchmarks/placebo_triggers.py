@@ -4,25 +4,24 @@
 
 A run and its attack-free twin are two trainings: a liar's false labels, and mere chance, move what a model makes of any
 odd text, most of all under skewed data. So what the planted trigger gains above natural is a backdoor only as far as
-it gains more than a placebo. Takes the finished runs among the folders whose twins are there, too: the same rule,
-partition and seed, and nobody lies. Figures are of the test split, as served, in points.
+it gains more than a placebo. Takes the finished runs among the folders whose twins are there, too. Figures are of the
+test split, as served, in points.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 from collections import defaultdict
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
+from _twins import with_twins
 
 from hauberk.attacks.poisons import POISONS
 from hauberk.experiments.report.statistics import t_estimate
 from hauberk.experiments.runner.finished import Finished, read_finished
-from hauberk.experiments.runner.records import SUMMARY, read_run
+from hauberk.experiments.runner.records import read_run
 from hauberk.tasks.seeds import generator
 
 PLACEBOS: tuple[Any, ...] = (POISONS["bad_word"], POISONS["bad_sentence"])
@@ -34,31 +33,13 @@ def success(run: Finished, poison: Any) -> float:
     return 100 * float(poison.success(run.logits(triggered)))
 
 
-def setting(run: Finished) -> tuple[Any, ...]:
-    """Returns what a run has in common with its twin."""
-    spec = run.spec
-    return spec.aggregator.name, json.dumps(spec.federation.partition, sort_keys=True), spec.seed
-
-
-def with_twins(folders: list[Path]) -> Iterator[tuple[Path, Path]]:
-    """Yields each run with an attack, and its twin."""
-    twins: dict[tuple[Any, ...], Path] = {}
-    attacked = []
-    for folder in folders:
-        if (folder / SUMMARY).exists():
-            run = read_finished(folder)
-            if run.prepared.server.attack is None:
-                twins[setting(run)] = folder
-            else:
-                attacked.append((folder, setting(run)))
-    yield from ((folder, twins[of]) for folder, of in attacked if of in twins)
-
-
 def compared(folder: Path, twin: Path) -> dict[str, float]:
     """Returns by trigger, planted or placebo, how far its success lies above the twin's."""
     run, honest = read_finished(folder), read_finished(twin)
-    assert run.prepared.server.attack is not None
-    planted = run.prepared.server.attack.poison
+    attack = run.prepared.server.attack
+    assert attack is not None
+    assert attack.poison is not None
+    planted = attack.poison
     others = [poison(target=run.target) for poison in PLACEBOS if poison is not type(planted)]
     found = {"planted": success(run, planted) - success(honest, planted)}
     return found | {f"placebo {type(p).__name__}": success(run, p) - success(honest, p) for p in others}
@@ -73,16 +54,13 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     gained: dict[tuple[str, str], list[float]] = defaultdict(list)
-    for folder, twin in with_twins(given.runs):
-        tables, summary = read_run(folder)
+    for folder, twin, label in with_twins(given.runs):
         for trigger, gain in compared(folder, twin).items():
-            gained[summary["attack"], trigger.split()[0]].append(gain)
-            print(
-                f"{summary['aggregator']} | {summary['attack']} | {tables['seed']} | {trigger} | {gain:.1f}"
-            )
-    for (attack, trigger), gains in gained.items():
+            gained[label, trigger].append(gain)
+            print(f"{label} | {read_run(folder)[0]['seed']} | {trigger} | {gain:.1f}", flush=True)
+    for (label, trigger), gains in gained.items():
         mean = t_estimate(gains)
-        print(f"{attack}, {trigger}: {mean.mean:.1f} ± {mean.half_width:.1f}, {mean.n} values")
+        print(f"{label} | {trigger}: {mean.mean:.1f} ± {mean.half_width:.1f}, {mean.n} values")
 
 
 if __name__ == "__main__":

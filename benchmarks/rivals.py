@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import argparse
 from collections import defaultdict
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
+from _twins import with_twins
 
 from hauberk.experiments.report.statistics import t_estimate
 from hauberk.experiments.runner.finished import Finished, read_finished
-from hauberk.experiments.runner.records import SUMMARY, read_run
+from hauberk.experiments.runner.records import read_run
 from hauberk.server.repairs import REPAIRS
 from hauberk.server.serving import model_alone
 from hauberk.tasks.seeds import generator
@@ -47,13 +49,20 @@ def ways(run: Finished, names: list[str]) -> dict[str, torch.Tensor | None]:
 
 def compared(folder: Path, twin: Path, names: list[str]) -> dict[str, tuple[float, float, float]]:
     """Returns by way how far above natural an attack gets, the natural rate and the twin's accuracy."""
-    run, honest = read_finished(folder), read_finished(twin)
+    run, (honest, natural), found = read_finished(folder), repaired_twin(twin, tuple(names)), {}
     assert run.prepared.server.attack is not None
-    poison, natural, found = run.prepared.server.attack.poison, ways(honest, names), {}
+    poison = run.prepared.server.attack.poison
     for way, parameters in ways(run, names).items():
         accuracy, expected = figures(honest, poison, natural[way])
         found[way] = figures(run, poison, parameters)[1] - expected, expected, accuracy
     return found
+
+
+@cache
+def repaired_twin(folder: Path, names: tuple[str, ...]) -> tuple[Finished, dict[str, torch.Tensor | None]]:
+    """Returns a twin, and what answers in it: several attacks have the same one."""
+    twin = read_finished(folder)
+    return twin, ways(twin, list(names))
 
 
 def main() -> None:
@@ -65,19 +74,20 @@ def main() -> None:
     parser.add_argument("--repairs", nargs="*", default=["fine_tuning", "adversarial_unlearning"])
     given = parser.parse_args()
     torch.set_num_threads(1)
-    read = {one: read_run(one) for one in given.runs if (one / SUMMARY).exists()}
-    ours = {one: (t["seed"], s["attack"]) for one, (t, s) in read.items() if s["aggregator"] == "ledger"}
-    twins = {seed: one for one, (seed, attack) in ours.items() if not attack}
     results: dict[tuple[str, str], list[tuple[float, float, float]]] = defaultdict(list)
-    for folder, (seed, attack) in ours.items():
-        if attack and seed in twins:
-            for way, found in compared(folder, twins[seed], given.repairs).items():
-                results[way, attack].append(found)
-                print(" | ".join([str(seed), attack, way, *(f"{value:.1f}" for value in found)]), flush=True)
-    for (way, attack), rows in sorted(results.items()):
+    for folder, twin, label in with_twins(given.runs, "ledger"):
+        for way, found in compared(folder, twin, given.repairs).items():
+            results[label, way].append(found)
+            print(
+                " | ".join(
+                    [label, str(read_run(folder)[0]["seed"]), way, *(f"{value:.1f}" for value in found)]
+                ),
+                flush=True,
+            )
+    for (label, way), rows in sorted(results.items()):
         above, _, accuracy = (t_estimate(values) for values in zip(*rows, strict=True))
         print(
-            f"{way}, {attack}: {above.mean:.1f} ± {above.half_width:.1f} above natural, accuracy {accuracy.mean:.1f}"
+            f"{label} | {way}: {above.mean:.1f} ± {above.half_width:.1f} above natural, accuracy {accuracy.mean:.1f}"
         )
 
 
