@@ -24,7 +24,7 @@ golden: .venv/dev  ## record the golden runs' digests anew, where results are me
 oracles: .venv/dev  ## compare our rules with independent implementations, which no part of the product needs
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps byzfl==0.0.11 geom-median==0.1.0
 	@for name in JiiahaoXU/AlignIns siquanhuang/Multi-metrics zaixizhang/FLDetector; do \
-		test -d .oracles/$${name#*/} || git clone --quiet --depth 1 https://github.com/$$name .oracles/$${name#*/}; done
+		test -d .oracles/$${name#*/} || git clone --quiet --depth 1 https://github.com/$$name .oracles/$${name#*/} || exit 1; done
 	@HAUBERK_OFFICIAL=.oracles OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/strategies/test_oracles.py \
 		tests/strategies/test_official_code.py
 

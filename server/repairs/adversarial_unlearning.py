@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hauberk.server.assets import ServerAssets
 from hauberk.server.repairs._tuning import TuningRepair
@@ -21,14 +21,17 @@ from hauberk.tasks.errors import UserError
 from hauberk.tasks.parameters import flatten, load_state, state_of
 from hauberk.tasks.seeds import seeded
 from hauberk.tasks.text.encoding import Encoded
-from hauberk.tasks.text.word_rows import patched, rows_alone, word_table
+from hauberk.tasks.text.metrics import predict
+from hauberk.tasks.text.word_rows import frozen, patched, word_table
 
-SEARCH_RATE = 0.1  # of Adam, times the usual norm of a word vector
+SEARCH_RATE = 0.1  # of Adam, times the longest that a vector may be
 
 
 @dataclass(frozen=True, kw_only=True)
 class AdversarialUnlearning(TuningRepair):
     """Finds ``n_words`` vectors for each class that make clean texts answered so, and tunes against them; in rounds.
+
+    They are read in the place of words that no clean text has, whose own vectors no gradient moves.
 
     Args:
         n_words: how many neighbouring words of a text the vectors take the place of.
@@ -51,7 +54,7 @@ class AdversarialUnlearning(TuningRepair):
     def __post_init__(self) -> None:
         """Refuses what finds nothing."""
         super().__post_init__()
-        for key in ("n_words", "rounds", "search_steps"):
+        for key in ("epochs", "n_words", "rounds", "search_steps"):
             if getattr(self, key) < 1:
                 raise UserError(f"{key}: must be at least 1, got {getattr(self, key)!r}")
         if not self.radius > 0:
@@ -62,52 +65,59 @@ class AdversarialUnlearning(TuningRepair):
         load_state(assets.model, parameters)
         task: Any = assets.task
         clean: Encoded = task.encode(assets.clean)
-        labels = sorted(set(clean.labels.tolist()))
-        table = word_table(assets.model)
-        ids = _unused(clean, len(table.weight), self.n_words * len(labels), assets.rng)
-        places = dict(zip(labels, np.split(ids, len(labels)), strict=True))
+        if clean.segments is not None:
+            raise UserError("repairs: adversarial_unlearning searches single texts, and these are pairs")
+        n_words = self.n_words * task.n_classes
+        ids = _unused(clean, len(word_table(assets.model).weight), n_words, assets.rng)
         turned = []
         for _ in range(self.rounds):
             wanted = task.concatenate([
-                self._with_words(clean.take(np.flatnonzero(clean.labels != y)), places[y], assets.rng, y)
-                for y in labels
+                self._with_words(clean.take(np.flatnonzero(clean.labels != label)), part, assets.rng, label)
+                for label, part in enumerate(np.split(ids, task.n_classes))
             ])  # fmt: skip
+            if not len(wanted):
+                raise UserError(
+                    f"n_words: no clean text is longer than {self.n_words + 1} tokens and of another class"
+                )
             vectors = self._searched(wanted, ids, assets)
             true = wanted.labelled(_true_labels(clean, wanted), wanted.index)
             with patched(assets.model, ids.tolist(), vectors):
-                answers = task.predict(assets.model, wanted, device=assets.device).argmax(dim=1)
-                turned.append(float((answers.numpy() == wanted.labels).mean()))
+                answers = predict(
+                    assets.model, wanted, precision=assets.training.precision, device=assets.device
+                )
+                turned.append(float((answers.argmax(dim=1).numpy() == wanted.labels).mean()))
                 self._tune(assets, task.concatenate([clean, true]))
         return flatten(state_of(assets.model, copy=False)).cpu(), {"turned": turned}
 
     def _searched(self, wanted: Encoded, ids: np.ndarray, assets: ServerAssets) -> Tensor:
         """Returns vectors [k, h] in the place of ``ids`` that make the texts answered as they are labelled."""
-        table = word_table(assets.model).weight
-        usual = table.detach().norm(dim=1).median()
-        before = table.detach()[torch.as_tensor(ids)].clone()
+        table = word_table(assets.model).weight.detach()
+        longest = self.radius * table.norm(dim=1).median()
+        rows = nn.Parameter(table[torch.as_tensor(ids)].clone())
+        optimizer = torch.optim.Adam([rows], lr=float(SEARCH_RATE * longest))
         assets.model.eval()
-        with rows_alone(assets.model, ids.tolist()) as rows:
-            optimizer = torch.optim.Adam([rows], lr=float(SEARCH_RATE * usual))
+        # cuDNN computes no gradients through a recurrent network that is not training.
+        with (
+            patched(assets.model, ids.tolist(), rows),
+            frozen(assets.model),
+            torch.backends.cudnn.flags(enabled=False),
+        ):
             for _ in range(self.search_steps):
                 drawn = torch.randint(len(wanted), (self.batch_size,), generator=assets.rng).numpy()
                 (batch,) = assets.task.batches(wanted.take(drawn), self.batch_size)
-                loss = assets.task.loss(assets.model, batch.to(assets.device))
                 optimizer.zero_grad()
-                loss.backward()
+                assets.task.loss(assets.model, batch.to(assets.device)).backward()
                 optimizer.step()
                 with torch.no_grad():
-                    norms = rows.norm(dim=1, keepdim=True)
-                    rows.mul_((self.radius * usual / norms.clamp(min=1e-12)).clamp(max=1))
-            found = rows.detach().clone()
-        table.detach()[torch.as_tensor(ids)] = before
-        return found
+                    rows.mul_((longest / rows.norm(dim=1, keepdim=True).clamp(min=1e-12)).clamp(max=1))
+        return rows.detach()
 
     def _tune(self, assets: ServerAssets, data: Encoded) -> None:
         with seeded(assets.rng):
             self.session(assets, data, self.training(assets, len(data))).train()
 
     def _with_words(self, texts: Encoded, ids: np.ndarray, rng: torch.Generator, label: int) -> Encoded:
-        """Returns those texts that are long enough with ``ids`` somewhere in them, labelled ``label``."""
+        """Returns those texts that are long enough with ``ids`` in them, behind the first token, as ``label``."""
         texts = texts.take(np.flatnonzero(texts.lengths > len(ids) + 1))
         room = texts.lengths - len(ids) - 1
         starts = 1 + (torch.rand(len(texts), generator=rng).numpy() * room).astype(np.int64)

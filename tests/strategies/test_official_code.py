@@ -46,6 +46,7 @@ def taken(file: str, *names: str, **namespace: Any) -> dict[str, Any]:
 def test_align_ins(seed):
     rng = torch.Generator().manual_seed(seed)
     updates, model = torch.randn(9, 200, generator=rng) + 0.3, torch.randn(200, generator=rng)
+    # They take integers from the rows of argwhere, which numpy no longer gives.
     older = SimpleNamespace(std=np.std, median=np.median, abs=np.abs, array=np.array, argwhere=np.flatnonzero)
     names = {"torch": torch, "np": older, "logging": logging}
     code = taken("AlignIns/src/aggregation.py", "agg_alignins", "agg_avg", **names)

@@ -394,5 +394,11 @@ def test_unlearning_finds_vectors_that_turn_the_model_and_leaves_the_words_alone
     unused = torch.ones(len(before), dtype=torch.bool)
     unused[torch.as_tensor(assets.encode(assets.clean).tokens).long()] = False
     assert torch.equal(before[unused], after[unused])
+    gentle = AdversarialUnlearning(rounds=6, search_steps=20, lr=0.01)(trained.parameters, assets)[1][
+        "turned"
+    ]
+    assert gentle[-1] < gentle[0]  # what is found turns fewer texts when it was unlearnt
+    with pytest.raises(UserError, match="epochs: must be at least 1, got 0"):
+        AdversarialUnlearning(epochs=0)
     with pytest.raises(UserError, match="n_words: 200000 words that no clean text has are needed"):
         AdversarialUnlearning(n_words=100_000)(trained.parameters, assets)
