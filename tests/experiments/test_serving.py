@@ -6,7 +6,7 @@ import json
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from hauberk.experiments import run
 from hauberk.experiments.analysis.evict import load_evicted
@@ -114,6 +114,14 @@ def test_a_served_model_without_its_ledger_is_refused_in_one_line(finished, tmp_
     with pytest.raises(UserError, match="do not fit each other, or are damaged"):
         read_served(tmp_path / "model")
     (tmp_path / "model" / "serving.json").write_text(json.dumps(about))
+    tensors = load_file(tmp_path / "model" / "serving.safetensors")
+    missing = {
+        name: tensor for name, tensor in tensors.items() if name != "precision"
+    }  # as an earlier version wrote it
+    for odd in ({**tensors, "precision": tensors["precision"][:, :2, :2].clone()}, missing):
+        save_file(odd, tmp_path / "model" / "serving.safetensors")
+        with pytest.raises(UserError, match="do not fit each other, or are damaged or of an earlier version"):
+            read_served(tmp_path / "model")
     (tmp_path / "model" / "serving.safetensors").unlink()
     with pytest.raises(UserError, match=r"serving.safetensors: is missing, and without it"):
         read_served(tmp_path / "model")
