@@ -51,10 +51,10 @@ def load_state(model: nn.Module, state: Mapping[str, Tensor | np.ndarray] | Tens
 def shift_answers(model: nn.Module, by: Tensor) -> bool:
     """Adds ``by`` [n_outputs] to all of a model's answers, and returns whether it could.
 
-    The bias of the output layer is the last tensor of a classifier; a model whose last one has another shape has none.
+    The bias of the output layer is the last tensor of a classifier; a model whose last one is none has none.
     """
-    *_, last = state_of(model, copy=False).values()
-    if last.shape != by.shape:
+    name, last = list(state_of(model, copy=False).items())[-1]
+    if not name.endswith("bias") or last.shape != by.shape:
         return False
     last.add_(by.to(last))
     return True

@@ -60,34 +60,57 @@ class AdversarialUnlearning(TuningRepair):
         if not self.radius > 0:
             raise UserError(f"radius: must be above 0, got {self.radius!r}")
 
-    def __call__(self, parameters: Tensor, assets: ServerAssets) -> tuple[Tensor, Report]:
-        """Returns the tuned parameters [n_params], and the share of texts that each round's search could turn."""
-        load_state(assets.model, parameters)
-        task: Any = assets.task
-        clean: Encoded = task.encode(assets.clean)
+    def check(self, assets: ServerAssets) -> None:
+        """Raises UserError for pairs of texts, for texts that are too short, and where the table has too few words."""
+        super().check(assets)
+        clean = assets.encode(assets.clean)
         if clean.segments is not None:
             raise UserError("repairs: adversarial_unlearning searches single texts, and these are pairs")
-        n_words = self.n_words * task.n_classes
-        ids = _unused(clean, len(word_table(assets.model).weight), n_words, assets.rng)
-        turned = []
-        for _ in range(self.rounds):
-            wanted = task.concatenate([
-                self._with_words(clean.take(np.flatnonzero(clean.labels != label)), part, assets.rng, label)
-                for label, part in enumerate(np.split(ids, task.n_classes))
-            ])  # fmt: skip
-            if not len(wanted):
-                raise UserError(
-                    f"n_words: no clean text is longer than {self.n_words + 1} tokens and of another class"
-                )
-            vectors = self._searched(wanted, ids, assets)
-            true = wanted.labelled(_true_labels(clean, wanted), wanted.index)
-            with patched(assets.model, ids.tolist(), vectors):
-                answers = predict(
-                    assets.model, wanted, precision=assets.training.precision, device=assets.device
-                )
-                turned.append(float((answers.argmax(dim=1).numpy() == wanted.labels).mean()))
-                self._tune(assets, task.concatenate([clean, true]))
+        self._unused(clean, assets)
+        longest = int(clean.lengths.max(initial=0))
+        if longest <= self.n_words + 1:
+            raise UserError(
+                f"n_words: must leave 2 words of the longest clean text, which has {longest}, got {self.n_words}"
+            )
+
+    def __call__(self, parameters: Tensor, assets: ServerAssets) -> tuple[Tensor, Report]:
+        """Returns the tuned parameters [n_params], and the share of texts that each round's search could turn."""
+        self.check(assets)
+        load_state(assets.model, parameters)
+        clean: Encoded = assets.encode(assets.clean)
+        free = self._unused(clean, assets)
+        ids = free[torch.randperm(len(free), generator=assets.rng)[: self._n_vectors(assets)].numpy()]
+        turned = [self._round(clean, ids, assets) for _ in range(self.rounds)]
         return flatten(state_of(assets.model, copy=False)).cpu(), {"turned": turned}
+
+    def _round(self, clean: Encoded, ids: np.ndarray, assets: ServerAssets) -> float:
+        """Searches and tunes once, and returns the share of texts that what was found turned before."""
+        task: Any = assets.task
+        wanted = task.concatenate([
+            self._with_words(clean.take(np.flatnonzero(clean.labels != label)), part, assets.rng, label)
+            for label, part in enumerate(np.split(ids, task.n_classes))
+        ])  # fmt: skip
+        vectors = self._searched(wanted, ids, assets)
+        true = wanted.labelled(_true_labels(clean, wanted), wanted.index)
+        with patched(assets.model, ids.tolist(), vectors):
+            precision = assets.training.precision
+            answers = predict(assets.model, wanted, precision=precision, device=assets.device).argmax(dim=1)
+            self._tune(assets, task.concatenate([clean, true]))
+        return float((answers.numpy() == wanted.labels).mean())
+
+    def _n_vectors(self, assets: ServerAssets) -> int:
+        task: Any = assets.task
+        return self.n_words * task.n_classes
+
+    def _unused(self, clean: Encoded, assets: ServerAssets) -> np.ndarray:
+        """Returns the token ids that no clean text has; raises UserError where they are too few."""
+        n_tokens, n = len(word_table(assets.model).weight), self._n_vectors(assets)
+        free = np.setdiff1d(np.arange(n_tokens), np.append(clean.tokens, clean.pad_id))
+        if len(free) < n:
+            raise UserError(
+                f"n_words: {n} words that no clean text has are needed, and the table has {len(free)}"
+            )
+        return free
 
     def _searched(self, wanted: Encoded, ids: np.ndarray, assets: ServerAssets) -> Tensor:
         """Returns vectors [k, h] in the place of ``ids`` that make the texts answered as they are labelled."""
@@ -124,16 +147,6 @@ class AdversarialUnlearning(TuningRepair):
         tokens = texts.tokens.copy()
         tokens[(texts.offsets[:-1] + starts)[:, None] + np.arange(len(ids))] = ids
         return replace(texts, tokens=tokens, labels=np.full(len(texts), label, dtype=np.int64))
-
-
-def _unused(clean: Encoded, n_tokens: int, n: int, rng: torch.Generator) -> np.ndarray:
-    """Returns ``n`` token ids that no clean text has in it."""
-    free = np.setdiff1d(np.arange(n_tokens), np.append(clean.tokens, clean.pad_id))
-    if len(free) < n:
-        raise UserError(
-            f"n_words: {n} words that no clean text has are needed, and the table has {len(free)}"
-        )
-    return free[torch.randperm(len(free), generator=rng)[:n].numpy()]
 
 
 def _true_labels(clean: Encoded, texts: Encoded) -> np.ndarray:

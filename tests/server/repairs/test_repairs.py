@@ -20,7 +20,6 @@ from hauberk.experiments.spec.loader import SpecError, parse
 from hauberk.server.repairs import (
     EPUR,
     REPAIRS,
-    AdversarialUnlearning,
     FineMixing,
     FinePruning,
     FineTuning,
@@ -43,15 +42,6 @@ QUICK = {"fine_mixing": {"keep": 0.3, "epochs": 1}, "e_pur": {}}
 
 def made(name, **settings):
     return REPAIRS[name](**{**QUICK.get(name, {"epochs": 1}), **settings})
-
-
-@pytest.fixture(scope="module")
-def trained(tweets, tmp_path_factory):
-    """A finished run whose server has 20 clean examples."""
-    tables = small_tables(tweets)
-    tables["server"] = {"twin": False, "clean": {"n_examples": 20}}
-    tables["federation"]["rounds"] = 2
-    return read_finished(run(tables, out=tmp_path_factory.mktemp("trained") / "run").folder)
 
 
 @pytest.fixture(scope="module")
@@ -380,25 +370,3 @@ def test_every_mistake_in_a_list_is_said_with_its_repair(tables):
 def test_a_name_where_a_list_belongs_is_refused(tables):
     with pytest.raises(SpecError, match="repairs: must be a list of names or tables, got 'e_pur'"):
         parse({**tables, "repairs": "e_pur"})
-
-
-def test_unlearning_finds_vectors_that_turn_the_model_and_leaves_the_words_alone_whose_place_they_took(
-    trained,
-):
-    assets = context_of(trained)
-    repaired, report = AdversarialUnlearning(epochs=1, rounds=2, radius=4.0)(trained.parameters, assets)
-    assert len(report["turned"]) == 2
-    assert report["turned"][0] > 0.9
-    slot = word_slot(assets)
-    before, after = (each[slot.slice].view(slot.shape) for each in (trained.parameters, repaired))
-    unused = torch.ones(len(before), dtype=torch.bool)
-    unused[torch.as_tensor(assets.encode(assets.clean).tokens).long()] = False
-    assert torch.equal(before[unused], after[unused])
-    gentle = AdversarialUnlearning(rounds=6, search_steps=20, lr=0.01)(trained.parameters, assets)[1][
-        "turned"
-    ]
-    assert gentle[-1] < gentle[0]  # what is found turns fewer texts when it was unlearnt
-    with pytest.raises(UserError, match="epochs: must be at least 1, got 0"):
-        AdversarialUnlearning(epochs=0)
-    with pytest.raises(UserError, match="n_words: 200000 words that no clean text has are needed"):
-        AdversarialUnlearning(n_words=100_000)(trained.parameters, assets)
