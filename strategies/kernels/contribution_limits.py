@@ -61,7 +61,7 @@ def limits_of(
         mean = found[:, rows, label].mean(dim=1)
         moved = found[:, rows, label] - mean[:, None]
         inverse = precision_of(moved)
-        own = beyond(moved, residuals_without_itself(moved, inverse))
+        own = beyond(moved, residuals_without_itself(moved, inverse), mean)
         excess[:, answers == label] = own[:, (answers == label)[rows]]
         high = own.quantile(quantile, dim=1).clamp_(min=0)
         common = _of_the_median(high / shares) * shares

@@ -10,13 +10,20 @@ residual of the ridge regression of c_i on all other c_j over clean inputs,
 
 with mu the mean and Sigma the covariance of the contributions there: the inverse holds all m regressions (Cramer,
 Mathematical Methods of Statistics, 1946, on residuals). A client that hardly moves clean inputs would have steep slopes
-in the others' regressions, and what it then moves be laid to them: hence the median in the ridge and the second part.
+in the others' regressions, and what it then moves be laid to them: hence the median in the ridge and the second part,
+
+    (c_i - mu_i) - s_i median_j (c_j - mu_j),   s_i = max(1, mu_i / median of |mu_j|).
+
+A client that moves usual inputs s times as far as the median client has to follow it s times as far elsewhere, too:
+else it could do much of the others' work, and then move an input that they leave behind as far as usual ones.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+
+MOST = 1e6  # of s: where the median client moves nothing any number is as good
 
 
 def margins(logits: Tensor) -> Tensor:
@@ -47,13 +54,20 @@ def excesses(contributions: Tensor, usual: Tensor, precision: Tensor, answers: T
     for label in answers.unique().tolist():
         rows = answers == label
         moved = contributions[:, rows, label] - usual[:, label, None]
-        found[:, rows] = beyond(moved, precision[label] @ moved / precision[label].diagonal()[:, None])
+        unexplained = precision[label] @ moved / precision[label].diagonal()[:, None]
+        found[:, rows] = beyond(moved, unexplained, usual[:, label])
     return found
 
 
-def beyond(moved: Tensor, unexplained: Tensor) -> Tensor:
-    """Returns e_i, [n_clients, n_inputs], of c_i - mu_i and of r_i, both of that shape."""
-    return torch.minimum(unexplained, moved - middle(moved, dim=0))
+def beyond(moved: Tensor, unexplained: Tensor, usual: Tensor) -> Tensor:
+    """Returns e_i, [n_clients, n_inputs], of c_i - mu_i and r_i, both of that shape, and of mu_i, [n_clients]."""
+    return torch.minimum(unexplained, moved - scales(usual)[:, None] * middle(moved, dim=0))
+
+
+def scales(usual: Tensor) -> Tensor:
+    """Returns s_i, [n_clients], of mu_i of that shape."""
+    common = middle(usual.abs(), dim=0).clamp(min=torch.finfo(usual.dtype).tiny)
+    return (usual / common).clamp(min=1, max=MOST)
 
 
 def above(excess: Tensor, thresholds: Tensor, answers: Tensor, most: int) -> Tensor:

@@ -151,4 +151,26 @@ def test_one_client_alone_explains_itself_by_nothing_and_is_the_median():
     moved = torch.tensor([[1.0, -1, 2, -2]], dtype=torch.float64)
     precision = precision_of(moved)
     torch.testing.assert_close(precision @ moved / precision.diagonal(), moved)
-    assert (beyond(moved, moved) <= 0).all()
+    assert (beyond(moved, moved, moved.mean(dim=1)) <= 0).all()
+
+
+def test_who_moves_usual_inputs_farther_has_to_follow_the_median_client_as_much_farther():
+    # Two clients move usual inputs by 1 and 3: the median of the sizes is 2, so the first counts once, the second 1.5
+    # times. On an input that both leave 4 behind their usual ones the median client stands at -4.
+    usual, unexplained = torch.tensor([1.0, 3.0]).double(), torch.full((2, 1), 9.0).double()
+    moved = torch.tensor([[-4.0], [-4.0]]).double()
+    assert beyond(moved, unexplained, usual).tolist() == [[0.0], [2.0]]
+    assert beyond(moved, unexplained, -usual).tolist() == [[0.0], [0.0]]  # nobody counts less than once
+
+
+@pytest.mark.parametrize(("times", "stands_out"), [(1.0, False), (5.0, True)])
+def test_doing_the_others_work_many_times_over_gives_no_room_elsewhere(times, stands_out):
+    found = 0.2 * drawn(10, 200, shared=0.0) + drawn(1, 200, seed=1).abs() + 1
+    found[0] *= times
+    limits = limits_of(two_classes(found), answered(200), torch.full((10,), 0.1), **EVEN)
+    asked = torch.full((10, 1), -1.0).double()  # an input of another class, which the honest leave behind
+    asked[0] = found[0].mean() - (
+        found[1:].mean() + 1
+    )  # as far behind its own usual ones as they are, and no farther
+    excess = excesses(two_classes(asked), limits.usual, limits.precision, answered(1))
+    assert bool(above(excess, limits.thresholds, answered(1), 1)[0, 0]) == stands_out
