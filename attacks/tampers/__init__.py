@@ -7,6 +7,7 @@ from hauberk.attacks.tampers.dim_krum_spread import DimKrumSpread
 from hauberk.attacks.tampers.embedding_poisoning import EmbeddingPoisoning
 from hauberk.attacks.tampers.feature_regularised import FeatureRegularised
 from hauberk.attacks.tampers.layerwise import Layerwise
+from hauberk.attacks.tampers.ledger_boost import LedgerBoost
 from hauberk.attacks.tampers.mixture import Mixture
 from hauberk.attacks.tampers.model_replacement import ModelReplacement
 from hauberk.attacks.tampers.neurotoxin import Neurotoxin
@@ -24,6 +25,7 @@ TAMPERS: dict[str, type[Tamper]] = {
     "embedding_poisoning": EmbeddingPoisoning,
     "feature_regularised": FeatureRegularised,
     "layerwise": Layerwise,
+    "ledger_boost": LedgerBoost,
     "mixture": Mixture,
     "model_replacement": ModelReplacement,
     "neurotoxin": Neurotoxin,
@@ -44,6 +46,7 @@ __all__ = [
     "EmbeddingPoisoning",
     "FeatureRegularised",
     "Layerwise",
+    "LedgerBoost",
     "Mixture",
     "ModelReplacement",
     "Neurotoxin",

@@ -30,6 +30,18 @@ def test_it_sends_what_lies_between_the_honest_and_the_poisoned_update(still):
         torch.testing.assert_close(mixed, honest + share * (poisoned - honest), atol=1e-6, rtol=1e-5)
 
 
+def test_less_of_the_honest_update_leaves_the_difference(still):
+    honest, poisoned = (update_of(still, Tamper(), poison) for poison in (None, POISON))
+    for part in (0.0, 0.01, -1.0):
+        mixed = update_of(still, Mixture(share=1, honest=part), POISON)
+        torch.testing.assert_close(mixed, part * honest + poisoned - honest, atol=1e-6, rtol=1e-5)
+
+
+def test_an_honest_part_without_end_is_refused():
+    with pytest.raises(UserError, match="honest: must be finite, got inf"):
+        Mixture(honest=float("inf"))
+
+
 def test_a_share_without_poison_is_refused():
     for share in (0.0, -0.5, float("inf")):
         with pytest.raises(UserError, match="share: must be above 0 and finite"):

@@ -9,7 +9,7 @@ from torch import nn
 from torch.utils import _pytree as pytree
 
 from hauberk.attacks import KNOWLEDGE, TAMPERS, Attack, BadSentence, BadWord, Tamper
-from hauberk.attacks.tampers._row_tamper import RowTamper
+from hauberk.attacks.tampers._trigger_rows import TriggerRows
 from hauberk.clients import Training
 from hauberk.clients.optimizers import Adam
 from hauberk.strategies import Guard, layout_of
@@ -137,7 +137,7 @@ def test_it_works_without_a_poison_where_it_learns_no_trigger(tamper, arena):
 @each
 def test_a_poison_without_words_is_refused_where_their_rows_are_what_it_trains(tamper, arena):
     attack = Attack(poison=BadSentence(target=1), tamper=tamper)
-    if isinstance(tamper, RowTamper):
+    if isinstance(tamper, TriggerRows):
         with pytest.raises(UserError, match="needs words, its own or those of a poison"):
             attack.check(LABELS, WordPiece(), arena.task.build(0))
     else:
