@@ -1,6 +1,6 @@
 """An attacker that knows its rule: it rehearses on its own texts, and plays what did best there.
 
-    python benchmarks/optimised_attacker.py --rule ledger --out DIR --budget 12 --seeds 3
+    python benchmarks/optimised_attacker.py --rule ledger --out DIR --budget 12 --seeds 0,1,2
 
 Run it in the folder that holds sst2/. The liar owns a tenth of the training texts and knows the rule with its settings.
 It keeps a fifth of its texts to measure on and imagines a federation like the real one, whose clients draw theirs from
@@ -96,7 +96,7 @@ def main() -> None:
     parser.add_argument("--rule", default="ledger", help="a rule of the grid robustness")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--budget", type=int, default=12, help="ways to attack that are rehearsed")
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", default="0,1,2", help="of the federations that the best is played in")
     given = parser.parse_args()
     torch.set_num_threads(1)
     shared, rng = SharedData(), generator(0, "attacker")
@@ -109,7 +109,8 @@ def main() -> None:
         tried.append((above(played(tables, given.out, shared)), attack))
         print(f"rehearsed: {tried[-1][0]:+.3f} {json.dumps(attack)}", flush=True)
     _, best = max(tried, key=lambda one: one[0])
-    finals = [played(real_spec(given, best, seed), given.out, shared) for seed in range(given.seeds)]
+    seeds = [int(seed) for seed in given.seeds.split(",")]
+    finals = [played(real_spec(given, best, seed), given.out, shared) for seed in seeds]
     rate, accuracy = (
         t_estimate([above(one) for one in finals]),
         t_estimate([one["accuracy"] for one in finals]),
