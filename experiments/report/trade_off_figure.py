@@ -21,7 +21,7 @@ PAGE = (INK, MUTED, ACCENT)
 PRINT = ("#17202a", "#5b6672", "#1b6ca8")
 SHAPES = "osD^vP*X"
 FORMATS = (".png", ".svg", ".pdf")
-WIDTH, HEIGHT, LINE = 6.4, 2.6, 0.2  # inches: of a panel with its labels, of the shortest one, of a label
+WIDTH, HEIGHT, LINE = 7.2, 2.6, 0.2  # inches: of a panel with its labels, of the shortest one, of a label
 LABELS = 1.04  # where labels begin, in widths of the axes
 
 
@@ -115,7 +115,7 @@ def _label(axes: Any, trade_off: TradeOff, ink: str, muted: str) -> None:
 def label(trade: Trade, trade_off: TradeOff) -> str:
     """Returns a rule's name, its two figures and its worst attack."""
     figures = f"{written(trade.worst.mean, ABOVE_NATURAL)} by {trade.attack}"
-    few = "" if trade.n_attacks == trade_off.n_attacks else f", of {trade.n_attacks} attacks alone"
+    few = "" if trade.n_attacks == trade_off.n_attacks else f" (of {trade.n_attacks})"
     return f"{trade.rule}  {written(trade.clean.mean, trade_off.metric)} | {figures}{few}"
 
 

@@ -49,7 +49,7 @@ def test_each_setting_has_its_own_and_what_has_not_finished_is_in_none_of_them()
     assert {one.rule for one in cnn.trades} == {"fedavg", "krum"}
     (fedavg,) = gru.trades
     assert fedavg.n_attacks == gru.n_attacks - 1
-    assert label(fedavg, gru).endswith(", of 2 attacks alone")
+    assert label(fedavg, gru).endswith(" (of 2)")
 
 
 def test_nothing_is_drawn_where_nothing_can_be(tmp_path):
