@@ -28,29 +28,17 @@ from hauberk.experiments.runner.finished import Finished, read_finished
 from hauberk.experiments.runner.records import SUMMARY, read_run
 from hauberk.server.serving import answer_on
 from hauberk.strategies.aggregators._ledger_serving import LedgerServing, contributions
-from hauberk.strategies.kernels.contributions import margins, middle, scales
+from hauberk.strategies.kernels.contributions import margins, most_contributed
 from hauberk.tasks.seeds import generator
 
 TRIGGERS = ("bad_word", "bad_sentence")
 TARGET = 1
 
 
-def most_contributed(serving: LedgerServing, found: Tensor, liar: int, target: int) -> Tensor:
-    """Returns the largest c_l that the rule lets pass on each input, [n_inputs].
-
-    Args:
-        serving: of the run.
-        found: c_i, [n_clients, n_inputs, n_classes].
-        liar: l.
-        target: the class that the inputs are answered as, then.
-    """
-    usual, precision = serving.usual[:, target], serving.precision[target]
-    moved = found[:, :, target] - usual[:, None]
-    others = torch.arange(len(moved)) != liar
-    explained = -(precision[liar, others] / precision[liar, liar]) @ moved[others]
-    top = torch.full_like(moved[:1], float("inf"))  # the liar's own, when the median is taken
-    common = scales(usual)[liar] * middle(torch.cat([moved[others], top]), dim=0)
-    return usual[liar] + serving.thresholds[liar, target] + torch.maximum(explained, common)
+def bound(serving: LedgerServing, found: Tensor, liar: int) -> Tensor:
+    """Returns the largest c_l that passes on each input, [n_inputs], of ``found`` [n_clients, n_inputs]."""
+    usual, precision = serving.usual[:, TARGET], serving.precision[TARGET]
+    return most_contributed(found, usual, precision, liar, float(serving.thresholds[liar, TARGET]))
 
 
 def ceilings(run: Finished, trigger: str, liars: list[int]) -> tuple[float, list[float]]:
@@ -64,7 +52,7 @@ def ceilings(run: Finished, trigger: str, liars: list[int]) -> tuple[float, list
     found = contributions(serving.parameters, serving.vectors, logits, answer)
     without = margins(logits)[None] - found  # the margins of the model without each client's part
     could = [
-        (without[liar, :, TARGET] + most_contributed(serving, found, liar, TARGET) > 0).double().mean()
+        (without[liar, :, TARGET] + bound(serving, found[:, :, TARGET], liar) > 0).double().mean()
         for liar in liars
     ]
     return float(poison.success(serving(answer).logits)), [float(one) for one in could]

@@ -70,6 +70,26 @@ def scales(usual: Tensor) -> Tensor:
     return (usual / common).clamp(min=1, max=MOST)
 
 
+def most_contributed(
+    contributions: Tensor, usual: Tensor, precision: Tensor, client: int, threshold: float
+) -> Tensor:
+    """Returns the largest c_i to the margin of one class at which e_i is no more than a threshold, [n_inputs].
+
+    Args:
+        contributions: c_j to this class, [n_clients, n_inputs]; the client's own do not matter.
+        usual: mu, [n_clients].
+        precision: P, [n_clients, n_clients].
+        client: i.
+        threshold: of e_i.
+    """
+    moved = contributions - usual[:, None]
+    others = torch.arange(len(moved), device=moved.device) != client
+    explained = -(precision[client, others] / precision[client, client]) @ moved[others]
+    far = torch.full_like(moved[:1], float("inf"))  # the client's own, when the median is taken
+    followed = scales(usual)[client] * middle(torch.cat([moved[others], far]), dim=0)
+    return usual[client] + threshold + torch.maximum(explained, followed)
+
+
 def above(excess: Tensor, thresholds: Tensor, answers: Tensor, most: int) -> Tensor:
     """Returns who is left out of each answer, bool [n_inputs, m]: of those above their threshold the f farthest.
 

@@ -10,7 +10,7 @@ from hauberk.strategies.kernels.contribution_limits import (
     precision_of,
     residuals_without_itself,
 )
-from hauberk.strategies.kernels.contributions import above, beyond, excesses
+from hauberk.strategies.kernels.contributions import above, beyond, excesses, most_contributed
 
 EVEN = {"threshold": 1.5, "quantile": 0.98, "ceiling": 1.0}
 
@@ -174,3 +174,15 @@ def test_doing_the_others_work_many_times_over_gives_no_room_elsewhere(times, st
     )  # as far behind its own usual ones as they are, and no farther
     excess = excesses(two_classes(asked), limits.usual, limits.precision, answered(1))
     assert bool(above(excess, limits.thresholds, answered(1), 1)[0, 0]) == stands_out
+
+
+@given(seed=st.integers(0, 1000), m=st.integers(3, 9), client=st.integers(0, 2))
+def test_more_than_the_most_that_passes_does_not_pass(seed: int, m: int, client: int):
+    found = drawn(m, 60, seed) + torch.arange(m)[:, None]
+    limits = limits_of(two_classes(found), answered(60), torch.full((m,), 1 / m), **EVEN)
+    asked = two_classes(drawn(m, 7, seed + 1))
+    most = most_contributed(asked[:, :, 0], limits.usual[:, 0], limits.precision[0], client, 50.0)
+    for more, passes in ((-0.01, True), (0.01, False)):
+        asked[client, :, 0] = most + more
+        excess = excesses(asked, limits.usual, limits.precision, answered(7))[client]
+        assert ((excess <= 50) == passes).all()
