@@ -16,6 +16,7 @@ means of c and c' over its own clean texts that are answered as the target, and 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import ClassVar
 
 import torch
@@ -62,8 +63,8 @@ class LedgerBoost(TriggerRows):
         """Refuses what cannot search."""
         super().__post_init__()
         for key in ("boost", "room", "lr"):
-            if not getattr(self, key) > 0:
-                raise UserError(f"{key}: must be above 0, got {getattr(self, key)!r}")
+            if not 0 < getattr(self, key) < inf:
+                raise UserError(f"{key}: must be above 0 and finite, got {getattr(self, key)!r}")
         if self.epochs < 1:
             raise UserError(f"epochs: must be at least 1, got {self.epochs!r}")
 
@@ -116,7 +117,8 @@ class LedgerBoost(TriggerRows):
             width: of the sigmoids.
         """
         loss = torch.zeros(())
-        with rows_alone(session.model, self.ids(session)) as rows:
+        # cuDNN differentiates no recurrent layer of a model in use, which is what is asked here.
+        with rows_alone(session.model, self.ids(session)) as rows, torch.backends.cudnn.flags(enabled=False):
             optimizer = torch.optim.Adam([rows], lr=self.lr)
             for _ in range(self.epochs):
                 for batch in session.shuffled(marked):

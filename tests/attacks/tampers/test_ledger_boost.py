@@ -84,9 +84,10 @@ def test_more_room_moves_triggered_answers_farther(second, arena):
 @pytest.mark.parametrize(
     ("key", "value", "rule"),
     [
-        ("boost", 0.0, "above 0"),
-        ("room", -1.0, "above 0"),
-        ("lr", 0.0, "above 0"),
+        ("boost", 0.0, "above 0 and finite"),
+        ("boost", float("inf"), "above 0 and finite"),
+        ("room", -1.0, "above 0 and finite"),
+        ("lr", 0.0, "above 0 and finite"),
         ("epochs", 0, "at least 1"),
     ],
 )
