@@ -91,7 +91,8 @@ def test_a_larger_penalty_leaves_fewer_changes(arena):
 
 def test_few_changes_leave_clean_answers_alone(arena):
     session = arena.session(POISON)
-    session.train()
+    for _ in range(3):  # until no text's answer is close
+        session.train()
     session.reference = {name: value.detach().clone() for name, value in session.model.state_dict().items()}
     report, _ = arena.run(Surgery(budget=5, lr=0.05), session)
     assert report["surgery/correlation"] > 0.9
