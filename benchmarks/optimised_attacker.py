@@ -4,11 +4,12 @@
 
 Run it in the folder that holds sst2/. The liar owns a tenth of the training texts and knows the rule with its settings.
 It keeps a fifth of its texts to measure on and imagines a federation like the real one, whose clients draw theirs from
-the rest with replacement. There it tries ways to attack, drawn at random: which trigger and of how many words, which
-part of its texts carries it, how far from the honest update to the poisoned one it goes, by which factor it sends. The
-way with the highest success above natural in rehearsal is then played in the federation, once with each seed. It is
-chosen once, on the texts that client 0 holds under seed 0; neither the validation nor the test split decides anything. A
-run that is finished is not played again.
+the rest with replacement. There it tries the two liars of the grid that hide by their length, and then ways to attack
+drawn at random: which trigger and of how many words, which part of its texts carries it, how far from the honest update
+to the poisoned one it goes, or within which ball around the model it stays, by which factor it sends. The way with the
+highest success above natural in rehearsal is then played in the federation, once with each seed. It is chosen once, on
+the texts that client 0 holds under seed 0; neither the validation nor the test split decides anything. A run that is
+finished is not played again.
 """
 
 from __future__ import annotations
@@ -33,7 +34,12 @@ from hauberk.tasks.seeds import generator
 RATES = (0.1, 0.2, 0.3, 0.5, 0.8)
 SCALES = (0.7, 0.85, 0.97, 1.0, 1.15, 1.5)
 SHARES = (0.3, 0.5, 0.7, 1.0)  # of the way to the poisoned update; 1 goes it all, and trains once
+RADII = (0.5, 1.0, 2.0, None)  # of the ball; None stays in none
 WORDS = ("cf", "mn", "bb", "tq", "mb")
+KNOWN = tuple(  # word and sentence x .97
+    {"poison": {"name": name, "target": 1, "rate": 0.3, "mode": "replace"}, "scale": 0.97}
+    for name in ("bad_word", "bad_sentence")
+)
 HELD = 0.2  # of its texts the liar measures on
 
 
@@ -47,8 +53,11 @@ def drawn_attack(rng: torch.Generator) -> dict[str, Any]:
     n_words = one_of(range(len(WORDS) + 1))
     poison = {"name": "bad_word", "words": list(WORDS[:n_words])} if n_words else {"name": "bad_sentence"}
     share, scale = one_of(SHARES), one_of(SCALES)
-    tamper = {"tamper": {"name": "mixture", "share": share}} if share < 1 else {}
-    return {"poison": poison | how, "scale": scale, **tamper}
+    way = {"poison": poison | how, "scale": scale}
+    if share < 1:
+        return {**way, "tamper": {"name": "mixture", "share": share}}
+    radius = one_of(RADII)
+    return {**way, "tamper": {"name": "projected", "eps": radius}} if radius else way
 
 
 def real_spec(given: argparse.Namespace, attack: dict[str, Any], seed: int) -> dict[str, Any]:
@@ -95,15 +104,19 @@ def main() -> None:
     )
     parser.add_argument("--rule", default="ledger", help="a rule of the grid robustness")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--budget", type=int, default=12, help="ways to attack that are rehearsed")
+    parser.add_argument(
+        "--budget",
+        type=int,
+        default=12,
+        help="ways to attack that are drawn and rehearsed beside the known two",
+    )
     parser.add_argument("--seeds", default="0,1,2", help="of the federations that the best is played in")
     given = parser.parse_args()
     torch.set_num_threads(1)
     shared, rng = SharedData(), generator(0, "attacker")
     dataset = imagined(given, given.out / "imagined")
     tried = []
-    for _ in range(given.budget):
-        attack = drawn_attack(rng)
+    for attack in [*KNOWN, *(drawn_attack(rng) for _ in range(given.budget))]:
         tables = real_spec(given, attack, 0)
         tables["task"] = {**tables["task"], "dataset": dataset}
         tried.append((above(played(tables, given.out, shared)), attack))
