@@ -73,10 +73,10 @@ def costs(run: Finished, thresholds: list[float]) -> list[tuple[float, float]]:
     def accuracy(logits: Tensor) -> float:
         return 100 * float((logits.argmax(dim=1) == labels).double().mean())
 
-    (alone,) = served(run, test, [float("inf")])
+    alone, *others = served(run, test, [float("inf"), *thresholds])
     return [
         (accuracy(alone.logits) - accuracy(one.logits), 100 * float(one.flagged.double().mean()))
-        for one in served(run, test, thresholds)
+        for one in others
     ]
 
 
