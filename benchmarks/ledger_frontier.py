@@ -48,6 +48,14 @@ class Remembered:
         return self.known[self.asked - 1]
 
 
+def numbers(given: str) -> list[float]:
+    """Returns the thresholds of ``given``, parted by commas; raises ValueError unless all are above 0."""
+    found = [float(one) for one in given.split(",")]
+    if not all(one > 0 for one in found):
+        raise ValueError(f"thresholds must be above 0, got {given}")
+    return found
+
+
 def served(run: Finished, texts: list[Any], thresholds: list[float]) -> Iterator[Served]:
     """Yields what the run answers to ``texts`` with each threshold."""
     serving, server = run.serving, run.prepared.server
@@ -86,14 +94,17 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("runs", type=Path, nargs="+")
-    parser.add_argument("--thresholds", default="0.25,0.5,0.75,1,1.5,2")
+    parser.add_argument("--thresholds", type=numbers, default="0.25,0.5,0.75,1,1.5,2", help="above 0")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    thresholds = [float(one) for one in given.thresholds.split(",")]
+    thresholds: list[float] = given.thresholds
     cost_of = cache(lambda twin: costs(read_finished(twin), thresholds))
     gained: dict[tuple[str, float], list[float]] = defaultdict(list)
     lost: dict[tuple[str, float], dict[Path, tuple[float, float]]] = defaultdict(dict)
-    for folder, twin, label in with_twins(given.runs, "ledger"):
+    pairs = with_twins(given.runs, "ledger")
+    if not pairs:
+        parser.error("runs: no finished run of ledger with an attack has its twin among them")
+    for folder, twin, label in pairs:
         run = read_finished(folder)
         attack = run.prepared.server.attack
         assert attack is not None
